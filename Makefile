@@ -1,0 +1,54 @@
+# SpatialPix. `make demo` and `make test` are all that a newcomer needs; each sets up what it needs first.
+
+PYTHON ?= python3
+REQUIREMENTS ?= requirements/laptop.txt
+RUN ?= runs/demo
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup doctor demo test test-slow lint format lock bench clean
+
+help:  ## show this list
+	@echo "SpatialPix: targets of make"
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1|/' | awk -F'|' '{printf "  %-10s %s\n", $$1, $$2}'
+
+setup:  ## uv, .venv and the pinned packages of REQUIREMENTS, Blender's system libraries
+	@$(PYTHON) scripts/setup.py install --requirements $(REQUIREMENTS)
+
+doctor: setup  ## what is installed, which stages can run here, what to do about the others
+	@$(BIN)/python -m ray_jobs doctor
+
+demo: setup  ## make pairs of images on this machine, and a report to look at
+	@echo "demo: making pairs into $(RUN)"
+	@$(BIN)/python -m ray_jobs generate --config configs/demo.yaml --out $(RUN)
+	@echo "demo: done; open $(CURDIR)/$(RUN)/report.html in a browser"
+
+test: setup lint  ## format, lint, types, and every test that is not slow
+	@echo "test: pytest"
+	@$(BIN)/python -m pytest -m "not slow"
+
+test-slow: setup  ## the long checks
+	@echo "test-slow: pytest -m slow"
+	@$(BIN)/python -m pytest -m slow
+
+lint: setup  ## format, lint and types, without changing a file
+	@echo "lint: ruff, mypy"
+	@$(BIN)/ruff format --check --quiet . || { echo "lint: files are not formatted; run 'make format'" >&2; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+
+format: setup  ## format the code and mend what ruff can mend
+	@echo "format: ruff"
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+lock:  ## compile requirements/*.txt again; UPGRADE=1 takes the newest versions
+	@$(PYTHON) scripts/setup.py lock $(if $(UPGRADE),--upgrade)
+
+bench: setup  ## every benchmark, one after another
+	@for file in benchmarks/*.py; do echo "bench: $$file"; $(BIN)/python "$$file" || exit 1; done
+
+clean:  ## remove what tools left; .venv, runs and datasets stay
+	@echo "clean: caches"
+	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
+	@find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
