@@ -1,0 +1,304 @@
+"""One YAML file per run, checked to the last key before anything starts.
+
+`load` turns whatever is wrong into a `ConfigError` of one line that names the key and says what is allowed.
+Only what is meant for people is written here; how it reaches the stages is in `recipes`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+
+import yaml
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import ErrorDetails
+
+from filters.thresholds import GeometryThresholds
+from spatial.instruction import KINDS, LANGUAGES
+
+Share = Annotated[float, Field(ge=0, le=1)]
+StageName = Literal["pairs", "verdicts"]
+M = TypeVar("M", bound=BaseModel)
+
+
+class ConfigError(ValueError):
+    """The configuration cannot be used; the message is one line that names the key and what is allowed."""
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+# What scenes can show. The two other kinds are edits of pictures that no renderer made.
+RENDERED_KINDS = tuple(kind for kind in KINDS if kind not in ("replace", "style"))
+
+
+def _weights(value: Any) -> Any:
+    """A list of keys stands for equal weights."""
+    return dict.fromkeys(value, 1.0) if isinstance(value, list) else value
+
+
+def _some_weight(weights: dict[str, float]) -> dict[str, float]:
+    if sum(weights.values()) <= 0:
+        raise ValueError("needs at least one key with a weight above 0")
+    return weights
+
+
+def _known(allowed: tuple[str, ...]) -> AfterValidator:
+    def check(weights: dict[str, float]) -> dict[str, float]:
+        for key in weights:
+            if key not in allowed:
+                raise ValueError(f"{key!r} is not one of {', '.join(allowed)}")
+        return weights
+
+    return AfterValidator(check)
+
+
+Weights = Annotated[
+    dict[str, Annotated[float, Field(ge=0)]], BeforeValidator(_weights), AfterValidator(_some_weight)
+]
+
+
+class Render(_Model):
+    """How Blender draws. None of it changes where things stand."""
+
+    engine: Literal["cycles", "eevee"] = "cycles"
+    device: Literal["auto", "cpu", "cuda", "optix"] = "auto"
+    samples: Annotated[int, Field(ge=1, le=4096)] = 16
+    denoise: bool = True
+    threads: Annotated[int, Field(ge=0, le=1024, description="0: all cores that the worker may use")] = 0
+
+
+class Objects(_Model):
+    """How many things stand in a scene before the edit."""
+
+    min: Annotated[int, Field(ge=1, le=12)] = 2
+    max: Annotated[int, Field(ge=1, le=12)] = 5
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Objects:
+        if self.min > self.max:
+            raise ValueError(f"min {self.min} is above max {self.max}")
+        return self
+
+
+class Recycle(_Model):
+    """When a Blender process makes room for a fresh one: Blender leaks from scene to scene."""
+
+    scenes: PositiveInt = 200
+    memory_mb: Annotated[int, Field(ge=256)] = 4096
+
+
+class BlenderRoute(_Model):
+    """Scenes sampled, edited, rendered, judged.
+
+    units x unit_size pairs are tried. kinds, languages: relative weights, or a list for equal ones.
+    image_size: pixels, both sides. max_tries: fresh scenes per row before the row is failed.
+    assets: a catalogue (YAML) of meshes beside the procedural ones.
+    """
+
+    units: Annotated[int, Field(ge=0, le=10_000_000)]
+    unit_size: Annotated[int, Field(ge=1, le=1024)] = 16
+    kinds: Annotated[Weights, _known(RENDERED_KINDS)] = Field(
+        default_factory=lambda: dict.fromkeys(RENDERED_KINDS, 1.0)
+    )
+    languages: Annotated[Weights, _known(LANGUAGES)] = Field(
+        default_factory=lambda: dict.fromkeys(LANGUAGES, 1.0)
+    )
+    image_size: Annotated[int, Field(ge=32, le=4096)] = 512
+    objects: Objects = Objects()
+    max_tries: Annotated[int, Field(ge=1, le=1000)] = 30
+    render: Render = Render()
+    recycle: Recycle = Recycle()
+    assets: str | None = None
+
+
+class Routes(_Model):
+    blender: BlenderRoute | None = None
+
+
+class Filters(_Model):
+    """Thresholds under a name. Another profile makes other verdicts; images and scores stay as they are."""
+
+    profile: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")] = "default"
+    geometry: GeometryThresholds = GeometryThresholds()
+
+
+class Pool(_Model):
+    """The workers of one stage.
+
+    size: how many; None takes what the cluster has room for at the start. max_size: grow up to it while
+    units wait. num_cpus, num_gpus: what one worker reserves. memory_mb: heap that one worker reserves; Ray
+    accounts for its object store alone unless told. labels: only nodes with these labels. queue: units that
+    wait inside a busy worker: more than 0 pays only where a unit takes well under a second.
+    """
+
+    size: PositiveInt | None = None
+    max_size: PositiveInt | None = None
+    num_cpus: Annotated[float, Field(ge=0)] = 1.0
+    num_gpus: Annotated[float, Field(ge=0)] = 0.0
+    memory_mb: PositiveInt | None = None
+    labels: dict[str, str] = Field(default_factory=dict)
+    queue: Annotated[int, Field(ge=0, le=16)] = 0
+
+    @model_validator(mode="after")
+    def _schedulable(self) -> Pool:
+        if self.max_size is not None and self.max_size < (self.size or 1):
+            raise ValueError(f"max_size {self.max_size} is below size {self.size or 1}")
+        if self.num_gpus > 1 and self.num_gpus % 1:
+            raise ValueError(f"num_gpus {self.num_gpus} is above 1 and not whole; no node can place that")
+        if 0 < self.num_gpus < 1 and abs(1 / self.num_gpus - round(1 / self.num_gpus)) > 1e-6:
+            raise ValueError(f"num_gpus {self.num_gpus} does not divide one GPU; use 0.5, 0.25, 0.2, ...")
+        return self
+
+
+class Limits(_Model):
+    """When something is given up.
+
+    failed_share: of all rows; more of them failed, and the run as a whole has failed.
+    unit_slowdown, unit_floor_s, unit_first_s: a unit's time limit is `unit_slowdown` times the median of its
+    stage, at least unit_floor_s; unit_first_s until there is a median. Past it the worker ends itself and the
+    unit counts as attempted.
+    failures_in_a_row: whole units that fail one after the other before the run stops; the cause is elsewhere.
+    """
+
+    failed_share: Share = 0.05
+    unit_slowdown: Annotated[float, Field(gt=1)] = 10.0
+    unit_floor_s: PositiveFloat = 120.0
+    unit_first_s: PositiveFloat = 3600.0
+    failures_in_a_row: PositiveInt = 10
+    wave: Annotated[int, Field(ge=1, le=5000, description="units that Ray holds at a time")] = 5000
+
+
+class Config(_Model):
+    """A run. seed: every random draw descends from it. out: a path or s3://bucket/prefix."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    out: str = Field(min_length=1)
+    routes: Routes
+    filters: Filters = Filters()
+    pools: dict[StageName, Pool] = Field(default_factory=dict)
+    limits: Limits = Limits()
+
+
+def load(path: str | Path, overrides: Iterable[str] = (), **replaced: Any) -> Config:
+    """Reads, overrides, checks. overrides: "a.b=c", c being a YAML value. replaced: keys at the top.
+
+    Raises ConfigError.
+    """
+    values = read_yaml(Path(path))
+    for override in overrides:
+        _override(values, override)
+    values.update({key: value for key, value in replaced.items() if value is not None})
+    return check(Config, values, str(path))
+
+
+def load_filters(path: str | Path) -> Filters:
+    """A profile: a YAML file with what stands under `filters` in a configuration. Raises ConfigError."""
+    return check(Filters, read_yaml(Path(path)), str(path))
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file. Raises ConfigError."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: there is no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {one_line(error)}") from None
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
+        problem = getattr(error, "problem", None) or str(error)
+        raise ConfigError(f"{where}: not valid YAML: {' '.join(problem.split())}") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: must be keys with values, for example 'seed: 7'")
+    return values
+
+
+def check(model: type[M], values: Mapping[str, Any], source: str) -> M:
+    """The validated model. Raises ConfigError; source: the file that the message names."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        found = error.errors(include_url=False)
+        more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+        raise ConfigError(f"{source}: {_describe(model, found[0])}{more}") from None
+
+
+def one_line(error: BaseException) -> str:
+    """The message without line breaks; the type's name where there is no message."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _override(values: dict[str, Any], override: str) -> None:
+    """Sets one key in place. Raises ConfigError."""
+    path, equals, text = override.partition("=")
+    keys = path.strip().split(".")
+    if not equals or not all(keys):
+        raise ConfigError(f"--set {override}: must look like limits.failed_share=0.1")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ConfigError(f"--set {override}: {text!r} is not a YAML value") from None
+    inner = values
+    for depth, key in enumerate(keys[:-1], start=1):
+        if inner.get(key) is None:
+            inner[key] = {}
+        if not isinstance(inner[key], dict):
+            raise ConfigError(f"--set {override}: {'.'.join(keys[:depth])} holds a value, not keys")
+        inner = inner[key]
+    inner[keys[-1]] = value
+
+
+def _describe(model: type[BaseModel], problem: ErrorDetails) -> str:
+    """One line: the key, what is wrong, what was given."""
+    location = [str(part) for part in problem["loc"] if not str(part).startswith("[")]
+    key = ".".join(location) or "the file"
+    match problem["type"]:
+        case "extra_forbidden":
+            allowed = _keys_at(model, location[:-1])
+            close = difflib.get_close_matches(location[-1], allowed, n=1)
+            hint = f"did you mean {close[0]!r}? " if close else ""
+            return f"{key}: unknown key; {hint}allowed here: {', '.join(allowed)}"
+        case "missing":
+            return f"{key}: is missing"
+        case "value_error":
+            return f"{key}: {problem['msg'].removeprefix('Value error, ')}"
+    text = problem["msg"].removeprefix("Input ")
+    return f"{key}: {text}, not {problem['input']!r}"
+
+
+def _keys_at(model: type[BaseModel], location: list[str]) -> list[str]:
+    """The keys that the model under this location allows."""
+    for part in location:
+        field = model.model_fields.get(part)
+        inner = _model_in(field.annotation) if field is not None else None
+        model = inner or model  # a key of a mapping has no field: the mapping's model stays
+    return list(model.model_fields)
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """The model inside "Model", "Model | None", "dict[str, Model]"."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    if get_origin(annotation) in (Union, UnionType, dict, Annotated):
+        for inner in get_args(annotation):
+            if (found := _model_in(inner)) is not None:
+                return found
+    return None

@@ -1,0 +1,190 @@
+"""Pictures for people: what an edit touched outlined, before and after side by side, sheets of pairs.
+
+Pure functions from pixels, masks and rows of the pairs table to pixels and SVG paths. Nothing here changes
+what the dataset holds.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from shards.images import Mask, Pixels, rle_to_mask
+from spatial.instruction import CAMERA_KINDS
+
+Role = Literal["subject", "reference"]
+Colour = tuple[int, int, int]
+COLOURS: dict[Role, Colour] = {"subject": (255, 184, 28), "reference": (77, 208, 255)}
+CASING: Colour = (12, 14, 20)  # around every line, so that it is seen on any ground
+_STILL = 0.97  # masks that overlap more than this are in the same place
+_SUBPIXEL = 4  # bits behind the point in OpenCV's drawing
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Mark:
+    """A thing to be outlined. mask: (h, w) bool. was: this is where it stood before the edit."""
+
+    mask: Mask
+    role: Role
+    was: bool = False
+
+
+def marks(row: Mapping[str, Any]) -> tuple[list[Mark], list[Mark]]:
+    """What to outline in a row's picture before, and in that after: all that its operations name.
+
+    A thing that moved or went is marked once more in the picture after, at its old place, unless the camera
+    moved: then all places are new. Edits of light, background and camera name nothing.
+    """
+    roles: dict[str, Role] = {}
+    for step in row["operations"] or ():
+        for name in (step["reference"], step["reference2"]):
+            if name:
+                roles.setdefault(name, "reference")
+        for name in (step["subject"], *(step["objects"] or ())):
+            if name:
+                roles[name] = "subject"
+    fixed = not CAMERA_KINDS & {step["kind"] for step in row["operations"] or ()}
+    was, now = _masks(row["objects_before"]), _masks(row["objects_after"])
+    before = [Mark(was[name], role) for name, role in roles.items() if name in was]
+    after = [
+        Mark(was[name], role, was=True)
+        for name, role in roles.items()
+        if fixed and name in was and not (name in now and _still(was[name], now[name]))
+    ]
+    return before, after + [Mark(now[name], role) for name, role in roles.items() if name in now]
+
+
+def contours(mask: Mask) -> list[NDArray[np.float64]]:
+    """Closed outlines around a mask's parts, each (n, 2) xy in pixels from the image's corner.
+
+    They run one pixel outside of it, and leave out holes and specks of less than 4 pixels.
+    """
+    grown = cv2.dilate(mask.astype(np.uint8), np.ones((3, 3), np.uint8))
+    found, _ = cv2.findContours(grown, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    smooth = [cv2.approxPolyDP(part, 0.6, closed=True) for part in found if cv2.contourArea(part) >= 4]
+    return [part.reshape(-1, 2).astype(np.float64) + 0.5 for part in smooth]
+
+
+def svg_path(mask: Mask) -> str:
+    """The contours as the `d` of an SVG path, in pixels; "" for an empty mask."""
+    return "".join("M" + "L".join(f"{x:g} {y:g}" for x, y in part.tolist()) + "Z" for part in contours(mask))
+
+
+def outline(rgb: Pixels, mask: Mask, colour: Colour = COLOURS["subject"], dashed: bool = False) -> Pixels:
+    """A copy of (h, w, 3) uint8 with a bright line in a dark casing around the mask.
+
+    mask: of the picture's size, or of that before it was enlarged.
+    """
+    drawn = np.ascontiguousarray(rgb).copy()
+    height, width = rgb.shape[:2]
+    scale = np.array([width / mask.shape[1], height / mask.shape[0]])
+    thickness = max(1, round(width / 160))
+    lines = [
+        line for part in contours(mask) for line in _dashes(part * scale, width / 40 if dashed else None)
+    ]
+    points = [np.rint((line - 0.5) * 2**_SUBPIXEL).astype(np.int32) for line in lines]
+    for shade, thick in ((CASING, thickness + 2), (colour, thickness)):
+        cv2.polylines(drawn, points, False, shade, thick, cv2.LINE_AA, _SUBPIXEL)
+    return drawn
+
+
+def outlined(rgb: Pixels, found: Sequence[Mark]) -> Pixels:
+    """The picture with all its marks; old places dashed."""
+    for mark in found:
+        rgb = outline(rgb, mark.mask, COLOURS[mark.role], dashed=mark.was)
+    return rgb
+
+
+def side_by_side(before: Pixels, after: Pixels, gap: int = 4, ground: Colour = (255, 255, 255)) -> Pixels:
+    """(h, w1 + gap + w2, 3): two pictures of one height. Raises ValueError for others."""
+    if before.shape[0] != after.shape[0]:
+        raise ValueError(f"pictures of {before.shape[0]} and {after.shape[0]} pixels height")
+    between = np.full((before.shape[0], gap, 3), ground, np.uint8)
+    return np.concatenate([before, between, after], axis=1)
+
+
+def enlarged(rgb: Pixels, side: int) -> Pixels:
+    """The picture with its longer side at `side` pixels."""
+    picture = Image.fromarray(rgb)
+    scale = side / max(picture.size)
+    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+    return np.asarray(picture.resize(size, Image.Resampling.LANCZOS))
+
+
+def thumbnail(rgb: Pixels, side: int = 384) -> str:
+    """A data URI (WebP, lossy) of the picture, at most `side` pixels wide and high."""
+    buffer = io.BytesIO()
+    small = enlarged(rgb, side) if max(rgb.shape[:2]) > side else rgb
+    Image.fromarray(small).save(buffer, "WEBP", quality=86, method=4)
+    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cell:
+    """A pair on a sheet: pictures of one size, (h, w, 3) uint8, the sentence, a word in the corner."""
+
+    before: Pixels
+    after: Pixels
+    sentence: str
+    tag: str
+
+
+def contact_sheet(
+    cells: Sequence[Cell], font: ImageFont.FreeTypeFont, columns: int = 2, margin: int = 28
+) -> Image.Image:
+    """Pairs in a grid, each with its sentence below. All cells are of the first one's size."""
+    if not cells:
+        raise ValueError("a sheet needs at least one pair")
+    height, width = cells[0].before.shape[:2]
+    gap = max(4, width // 48)
+    wide, line = 2 * width + gap, round(font.size * 1.4)
+    tall = height + round(line * 1.5)
+    rows = -(-len(cells) // columns)
+    size = (columns * (wide + margin) + margin, rows * (tall + margin) + margin)
+    sheet = Image.new("RGB", size, "#ffffff")
+    draw = ImageDraw.Draw(sheet)
+    for index, cell in enumerate(cells):
+        x = margin + (index % columns) * (wide + margin)
+        y = margin + (index // columns) * (tall + margin)
+        sheet.paste(Image.fromarray(side_by_side(cell.before, cell.after, gap)), (x, y))
+        below = y + height + line // 3
+        tag = draw.textlength(cell.tag, font)
+        draw.text((x + wide - tag, below), cell.tag, "#8a93a3", font)
+        draw.text((x, below), _fitted(cell.sentence, font, wide - tag - line), "#1b2230", font)
+    return sheet
+
+
+def _masks(objects: Sequence[Mapping[str, Any]] | None) -> dict[str, Mask]:
+    return {thing["id"]: rle_to_mask(thing["mask"]) for thing in objects or () if thing["mask"]}
+
+
+def _still(a: Mask, b: Mask) -> bool:
+    return a.shape == b.shape and bool((a & b).sum() >= _STILL * (a | b).sum())
+
+
+def _dashes(closed: NDArray[np.float64], length: float | None) -> list[NDArray[np.float64]]:
+    """The closed line as one, or in dashes of `length` pixels with gaps of two thirds of that."""
+    ring = np.concatenate([closed, closed[:1]])
+    if length is None:
+        return [ring]
+    along = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(ring, axis=0), axis=1))])
+    starts = np.arange(0.0, along[-1], length * 5 / 3)
+    steps = [np.linspace(start, min(start + length, along[-1]), 8) for start in starts]
+    return [np.stack([np.interp(step, along, ring[:, axis]) for axis in (0, 1)], axis=1) for step in steps]
+
+
+def _fitted(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
+    """The text, its end left out where it is too wide."""
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(text + "…") > width:
+        text = text[:-1]
+    return text.rstrip() + "…"

@@ -1,0 +1,150 @@
+"""`generate`: every stage of every route of a configuration, to a run folder that readers can open."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ray_jobs.config import Config, ConfigError, Limits, load
+from ray_jobs.job import DONE, parser, run_job
+
+# What shapes or moves the rows; noted in run.yaml.
+_PACKAGES = (
+    "ray",
+    "pyarrow",
+    "numpy",
+    "scipy",
+    "bpy",
+    "embreex",
+    "opencv-python-headless",
+    "pillow",
+    "torch",
+)
+# Where and how fast a run goes is no part of what it is: its id must not change with them.
+_EXECUTION = ("out", "pools", "limits")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    options = parser("generate", "Make pairs. Submit the same command again to go on where a run stopped.")
+    options.add_argument("--config", required=True, metavar="FILE", help="a YAML file; see configs/")
+    options.add_argument("--out", metavar="URI", help="run folder: a path or s3://bucket/prefix")
+    options.add_argument("--limit", type=int, metavar="N", help="at most N units of each route")
+    options.add_argument(
+        "--set", action="append", default=[], metavar="a.b=c", help="override a key of the configuration"
+    )
+    options.add_argument("--steal", action="store_true", help="take the run from another job without waiting")
+    return run_job("generate", _work, options.parse_args(argv))
+
+
+def _work(arguments: argparse.Namespace) -> int:
+    if arguments.limit is not None and arguments.limit < 1:
+        raise ConfigError(f"--limit {arguments.limit}: must be at least 1")
+    config = load(arguments.config, arguments.set, out=arguments.out)
+    return execute(config, limit=arguments.limit, steal=arguments.steal)
+
+
+def execute(config: Config, limit: int | None = None, steal: bool = False) -> int:
+    """Runs the configuration to its end. The exit code; raises what `run_job` turns into a line."""
+    from ray_jobs import driver, recipes
+    from ray_jobs.progress import Progress, duration
+    from ray_jobs.worker import Failure
+    from shards.lease import Lease
+    from shards.run import Run
+    from shards.storage import open_storage
+
+    began = time.monotonic()
+    plan = recipes.routes(config, limit)
+    if not plan:
+        raise ConfigError("routes: needs at least one route, for example 'blender'")
+    storage = open_storage(config.out)
+    with Lease(storage).acquire(steal=steal) as lease:
+        run = Run.create_or_open(storage, _identity(config), _about(config))
+        print(f"run {run.id} in {storage.uri}", flush=True)
+        failures: dict[str, Failure] = {}
+        missing = 0
+        for route in plan:
+            if not route.units:
+                print(f"route {route.name}: nothing to make, it has 0 units")
+                continue
+            with Progress(len(route.units), route.stages[-1].name, run.append_reports) as progress:
+                outcome = driver.run(route.units, route.stages, run, config.limits, progress, lost=lease.lost)
+            left = driver.by_first_missing(route.units, route.stages, run)  # not what was told: what is there
+            missing += sum(len(units) for units in left.values())
+            failures |= outcome.failures
+        made = [route for route in plan if route.units]
+        counts = {route.name: run.counts(route.stages[-1].folder) for route in made}
+        reason = _why_failed(counts, missing, failures, config.limits)
+        if made:
+            from ray_jobs import report
+
+            folders = {route.name: route.folders for route in made}
+            if reason is None:
+                run.set_current(folders)
+            report.write(run, folders, failures)
+        for name, found in counts.items():
+            print(f"route {name}: {_summary(found)}")
+        print(f"{'failed' if reason else 'done'} in {duration(time.monotonic() - began)}: {storage.uri}")
+    if reason is not None:
+        raise driver.RunFailed(reason)
+    return DONE
+
+
+def _why_failed(
+    counts: Mapping[str, Mapping[str, int]], missing: int, failures: Mapping[str, Any], limits: Limits
+) -> str | None:
+    """One line, or None for a run that is whole and has few enough failed rows."""
+    if missing:
+        cause = next(iter(failures.values()), None)
+        last = f", for example: {cause.message}" if cause else ""
+        return f"{missing} units are missing{last}; submit the same command again to go on"
+    rows = sum(sum(found.values()) for found in counts.values())
+    failed = sum(
+        n for found in counts.values() for outcome, n in found.items() if outcome.split(":")[0] == "failed"
+    )
+    if failed > limits.failed_share * rows:
+        return (
+            f"{failed} of {rows} rows failed, more than limits.failed_share = {limits.failed_share:g} allows"
+        )
+    return None
+
+
+def _summary(counts: Mapping[str, int]) -> str:
+    """For example "accepted 141, rejected:moved 30"; most frequent first."""
+    ordered = sorted(counts.items(), key=lambda item: -item[1])
+    return ", ".join(f"{outcome} {n}" for outcome, n in ordered) or "no rows"
+
+
+def _identity(config: Config) -> dict[str, Any]:
+    return config.model_dump(mode="json", exclude=set(_EXECUTION))
+
+
+def _about(config: Config) -> dict[str, Any]:
+    versions = {}
+    for package in _PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {
+        "execution": config.model_dump(mode="json", include=set(_EXECUTION)),
+        "code": _commit(),
+        "packages": versions,
+    }
+
+
+def _commit() -> str | None:
+    """The git commit of this code, "+changes" if it was edited since; None where there is no repository."""
+    here = Path(__file__).resolve().parent.parent
+    try:
+        commit, changes = (
+            subprocess.run(["git", "-C", here, *command], capture_output=True, text=True, check=True).stdout
+            for command in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return commit.strip() + ("+changes" if changes.strip() else "")

@@ -1,0 +1,111 @@
+"""From a configuration to units and stages: the one place that knows which stages a route is made of.
+
+It also says what belongs to a stage's fingerprint: all that shapes its rows, and nothing else.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ray_jobs.config import BlenderRoute, Config, Pool, StageName
+from ray_jobs.worker import StageSpec
+from shards.fingerprint import fingerprint
+from shards.units import Unit
+
+# Settings that change how fast pictures come, not what they show.
+_NOT_SHAPING = {"threads", "recycle", "device", "assets"}
+# The stages of each route, in order: where their class is.
+STAGES: dict[StageName, str] = {
+    "pairs": "renderers.stage:RenderScenes",
+    "verdicts": "filters.decide:Decide",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One route of a run: units, and the stages that each passes."""
+
+    name: str
+    units: Sequence[Unit]
+    stages: Sequence[StageSpec]
+
+    @property
+    def folders(self) -> dict[str, str]:
+        """As in current.json: folders by stage."""
+        return {stage.name: stage.folder for stage in self.stages}
+
+
+def routes(config: Config, limit: int | None = None) -> list[Route]:
+    """The routes that the configuration asks for. limit: at most so many units of each.
+
+    Imports the stages' classes for their `version`, and nothing heavy.
+    """
+    found = []
+    if (blender := config.routes.blender) is not None:
+        count = blender.units if limit is None else min(blender.units, limit)
+        units = [Unit("blender", index, blender.unit_size) for index in range(count)]
+        found.append(Route("blender", units, _blender_stages(config, blender)))
+    return found
+
+
+def _blender_stages(config: Config, route: BlenderRoute) -> list[StageSpec]:
+    settings = route.model_dump(mode="json", exclude={"units"})
+    pairs = _spec(
+        config,
+        "pairs",
+        settings | {"seed": config.seed},
+        shaping=_shaping(settings) | {"seed": config.seed, "assets": _assets_identity(route.assets)},
+    )
+    verdict_settings = config.filters.model_dump(mode="json")
+    verdicts = _spec(config, "verdicts", verdict_settings, shaping=verdict_settings, before=pairs.folder)
+    return [pairs, verdicts]
+
+
+def _spec(
+    config: Config,
+    name: StageName,
+    settings: Mapping[str, Any],
+    shaping: Mapping[str, Any],
+    before: str | None = None,
+) -> StageSpec:
+    factory = STAGES[name]
+    digest = fingerprint({"stage": name, "version": _version(factory), "settings": shaping, "before": before})
+    pool = config.pools.get(name, Pool())
+    return StageSpec(name, factory, settings, f"{name}-blender-{digest[:8]}", pool)
+
+
+def _shaping(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings without those that only change speed, at any depth."""
+    return {
+        key: _shaping(value) if isinstance(value, Mapping) else value
+        for key, value in settings.items()
+        if key not in _NOT_SHAPING
+    }
+
+
+def _assets_identity(uri: str | None) -> str | None:
+    """The sha256 of the catalogue: a moved catalogue is the same, a changed one is another."""
+    import hashlib
+    from pathlib import Path
+
+    from ray_jobs.config import ConfigError
+    from shards.storage import StorageError, open_storage
+
+    if uri is None:
+        return None
+    folder, _, name = uri.rpartition("/")
+    try:
+        data = open_storage(folder).read(name) if "://" in uri else Path(uri).read_bytes()
+    except (StorageError, OSError) as error:
+        raise ConfigError(f"routes.blender.assets: {uri} cannot be read: {error}") from None
+    return hashlib.sha256(data).hexdigest()
+
+
+def _version(factory: str) -> int:
+    """The stage's own `version`, raised by its author whenever its rows change."""
+    module, _, attribute = factory.partition(":")
+    version: int = getattr(importlib.import_module(module), attribute).version
+    return version

@@ -1,0 +1,43 @@
+"""`rejudge`: other thresholds, other verdicts, over the pairs that a run has."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from ray_jobs.config import Config, check, load_filters
+from ray_jobs.job import parser, run_job
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    options = parser("rejudge", "Decide again with another profile. Pictures and scores stay as they are.")
+    options.add_argument("--run", required=True, metavar="URI", help="a run folder")
+    options.add_argument(
+        "--profile",
+        required=True,
+        metavar="FILE",
+        help="a YAML file with the keys that stand under 'filters'",
+    )
+    options.add_argument("--steal", action="store_true", help="take the run from another job without waiting")
+    return run_job("rejudge", _work, options.parse_args(argv))
+
+
+def _work(arguments: argparse.Namespace) -> int:
+    from ray_jobs.generate import execute
+
+    filters = load_filters(arguments.profile)
+    config = configuration_of(arguments.run)
+    return execute(config.model_copy(update={"filters": filters}), steal=arguments.steal)
+
+
+def configuration_of(uri: str) -> Config:
+    """The configuration in a run's run.yaml, `out` being where it is found. Raises NotFound, ConfigError."""
+    import yaml
+
+    from shards.run import RUN_FILE, Run
+    from shards.storage import open_storage
+
+    storage = open_storage(uri)
+    run = Run.open(storage)
+    execution = yaml.safe_load(storage.read(RUN_FILE)).get("execution", {})
+    return check(Config, {**run.config, **execution, "out": uri}, f"{storage.uri}/{RUN_FILE}")

@@ -1,0 +1,232 @@
+"""What runs inside an actor: one stage, built once, then given unit after unit.
+
+The worker keeps the stage's promises for it: attempts are counted before work, a unit that takes far too long
+ends the process, a broken engine ends the process, and any other error fails the unit and not the run.
+Whatever happens, `UnitWorker` returns a `Ticket`; an exception would abort Ray's whole execution.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import statistics
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Protocol
+
+from ray_jobs.config import Limits, Pool, one_line
+from shards.attempts import GIVE_UP_AFTER, Attempts
+from shards.guard import BrokenEngine, RowGuard
+from shards.storage import StorageError, open_storage
+from shards.units import Unit, UnitReport
+
+
+class GuardedStage(Protocol):
+    """A stage as workers build and call it.
+
+    Built once per worker, by keywords only, in the process that will run it: load models here. Then called
+    with one unit after the other. A call reads the shards of `inputs`, asks `guard.may_run(row)` before each
+    row, commits `part-<unit>.parquet` in its folder (create-if-absent) and reports. Rows that fail stay in
+    the shard; an exception out of the call fails the unit, `BrokenEngine` ends the process.
+    """
+
+    def __init__(
+        self, *, run_uri: str, folder: str, inputs: Mapping[str, str], settings: Mapping[str, Any]
+    ) -> None:
+        """run_uri: what `open_storage` takes. folder: this stage's folder, relative to the run.
+        inputs: folders of the stages before, by stage name. settings: plain JSON values."""
+
+    def __call__(self, unit: Unit, guard: RowGuard) -> UnitReport: ...
+
+
+@dataclass(frozen=True, slots=True)
+class StageSpec:
+    """A stage as the driver knows it: what to build where, without importing it.
+
+    name: as in reports and `current.json`. factory: "module:Class", a `GuardedStage`. settings: JSON values,
+    the constructor's. folder: relative to the run, fingerprint in its name. pool: its workers.
+    """
+
+    name: str
+    factory: str
+    settings: Mapping[str, Any]
+    folder: str
+    pool: Pool = field(default_factory=Pool)
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """A unit on its way through the stages, and what they said. Small: it is all that travels through Ray.
+
+    failed: the stage that could not do the unit, its reason and message; later stages let it pass.
+    fatal: why no unit can ever pass a stage; the driver ends the run.
+    """
+
+    unit: Unit
+    reports: tuple[UnitReport, ...] = ()
+    failed: Failure | None = None
+    fatal: str | None = None
+
+    def dumps(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def loads(cls, text: str) -> Ticket:
+        values = json.loads(text)
+        return cls(
+            unit=Unit(**values["unit"]),
+            reports=tuple(UnitReport.from_dict(report) for report in values["reports"]),
+            failed=Failure(**values["failed"]) if values["failed"] else None,
+            fatal=values["fatal"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A whole unit that failed. reason: a short stable word. trace: for the log file."""
+
+    stage: str
+    reason: str
+    message: str
+    trace: str = field(default="", repr=False)
+
+
+class Watchdog:
+    """Ends this process when work takes too long: a hung engine answers to nothing else.
+
+    limits: see `Limits`. median_s: what is known of earlier units of this stage, None for nothing.
+    """
+
+    def __init__(self, limits: Limits, median_s: float | None = None) -> None:
+        self._limits = limits
+        self._seconds = [] if median_s is None else [median_s]
+        self._deadline: float | None = None
+        self._what = ""
+        self._changed = threading.Condition()
+        threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
+
+    @property
+    def limit_s(self) -> float:
+        """Seconds that the next unit may take."""
+        if not self._seconds:
+            return self._limits.unit_first_s
+        median = statistics.median(self._seconds)
+        return max(self._limits.unit_floor_s, self._limits.unit_slowdown * median)
+
+    def start(self, what: str) -> None:
+        """The clock runs from now; it starts anew when called again."""
+        with self._changed:
+            self._what, self._deadline = what, time.monotonic() + self.limit_s
+            self._changed.notify()
+
+    def stop(self, seconds: float | None = None) -> None:
+        """The work is over. seconds: what it took, to learn from; None for nothing to learn."""
+        with self._changed:
+            self._deadline = None
+            if seconds is not None:
+                self._seconds = [*self._seconds[-99:], seconds]
+
+    def _watch(self) -> None:
+        with self._changed:
+            while True:
+                left = None if self._deadline is None else self._deadline - time.monotonic()
+                if left is not None and left <= 0:
+                    end_process(f"{self._what} took longer than {self.limit_s:.0f} s")
+                self._changed.wait(left)
+
+
+class UnitWorker:
+    """The class that Ray Data builds in each actor of a pool: maps a row {"ticket": str} to another.
+
+    name, factory, settings, folder: of the `StageSpec`. inputs: folders of the stages before, by name.
+    median_s: seconds that a unit of this stage took so far in this run.
+    """
+
+    def __init__(
+        self,
+        spec: StageSpec,
+        run_uri: str,
+        inputs: Mapping[str, str],
+        limits: Limits,
+        median_s: float | None = None,
+        worker_id: str | None = None,
+    ) -> None:
+        self._spec = spec
+        self._attempts = Attempts(open_storage(run_uri), spec.folder)
+        self._fatal: str | None = None
+        try:
+            self._stage = self._build(run_uri, inputs, worker_id or _actor_id())
+        except Exception as error:  # out of a constructor Ray would make a page of traces, twice
+            traceback.print_exc()
+            self._fatal = f"stage {spec.name!r} does not start: {_say(error)}"
+        self._watchdog = Watchdog(limits, median_s)
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        ticket = Ticket.loads(row["ticket"])
+        if ticket.failed is None and ticket.fatal is None:
+            ticket = self._serve(ticket)
+        return {"ticket": ticket.dumps()}
+
+    def _build(self, run_uri: str, inputs: Mapping[str, str], worker_id: str) -> GuardedStage:
+        """The stage. An actor keeps its id when Ray starts it again, so a constructor that kills its process
+        is counted as units are, and given up like them."""
+        name = f"worker-{worker_id}"
+        if self._attempts.begin(name) > GIVE_UP_AFTER:
+            self._attempts.clear(name)
+            raise RuntimeError(f"its process died {GIVE_UP_AFTER} times while it was being built")
+        module, _, attribute = self._spec.factory.partition(":")
+        stage: GuardedStage = getattr(importlib.import_module(module), attribute)(
+            run_uri=run_uri, folder=self._spec.folder, inputs=inputs, settings=self._spec.settings
+        )
+        self._attempts.clear(name)
+        return stage
+
+    def _serve(self, ticket: Ticket) -> Ticket:
+        if self._fatal is not None:
+            return replace(ticket, fatal=self._fatal)
+        unit = ticket.unit
+        began = time.monotonic()
+        try:
+            attempt = self._attempts.begin(unit.id)
+            guard = RowGuard(self._attempts, unit.id, attempt, on_row=lambda: self._watchdog.start(unit.id))
+            self._watchdog.start(unit.id)
+            report = self._stage(unit, guard)
+            self._watchdog.stop(time.monotonic() - began if attempt == 1 and not report.skipped else None)
+            self._attempts.clear(unit.id)
+        except BrokenEngine as error:
+            end_process(f"{self._spec.name} of {unit.id}: {_say(error)}")
+        except (
+            Exception
+        ) as error:  # storage after all its retries, or a bug: this unit's, until shown otherwise
+            self._watchdog.stop()
+            with contextlib.suppress(StorageError):
+                self._attempts.clear(unit.id)  # this process lives: the attempt killed nobody
+            reason = error.reason if isinstance(error, StorageError) else type(error).__name__
+            failure = Failure(self._spec.name, reason, _say(error), traceback.format_exc())
+            return replace(ticket, failed=failure)
+        return replace(ticket, reports=(*ticket.reports, report))
+
+
+def end_process(why: str) -> None:
+    """Ends this process at once: `sys.exit` would wait for a hung engine, and can hang the pool."""
+    print(f"worker ends: {why}", file=sys.stderr, flush=True)
+    os._exit(1)
+
+
+def _say(error: BaseException) -> str:
+    """One line; errors of ours and of the system speak for themselves, others need their type's name."""
+    if isinstance(error, StorageError | OSError | RuntimeError | ValueError):
+        return one_line(error)
+    return f"{type(error).__name__}: {one_line(error)}"
+
+
+def _actor_id() -> str:
+    import ray
+
+    return str(ray.get_runtime_context().get_actor_id())
