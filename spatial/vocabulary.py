@@ -1,0 +1,31 @@
+"""The keys of the vocabulary: nouns, colours, materials, lights, places. Words for them are in `lexicon`."""
+
+from __future__ import annotations
+
+# Things with a procedural mesh. "fronted": has a front of its own. "yaw": looks different turned by 90 degrees.
+NOUNS = (
+    "ball", "cube", "cone", "cylinder", "mug", "bottle", "bowl", "vase", "teapot", "table", "chair",
+    "lamp", "book", "candle", "tree", "cactus", "mushroom", "house", "car", "truck", "boat", "rocket",
+    "cat", "dog", "duck", "snowman",
+)  # fmt: skip
+FRONTED = frozenset({"chair", "house", "car", "truck", "boat", "cat", "dog", "duck", "snowman"})
+TURNABLE = FRONTED | {"mug", "teapot"}
+# Flat enough on top for something to stand on.
+SUPPORTS = frozenset({"cube", "table", "book", "cylinder"})
+
+COLORS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "white", "black", "gray")
+MATERIALS = ("matte", "glossy", "metal", "glass", "wood", "checkered", "stone")
+# Seen through or seen in: pixels beside them may change when something else moves.
+REFLECTIVE = frozenset({"glossy", "metal", "glass"})
+
+# The eight maps that come with Blender (Poly Haven, CC0): four times of day, four places.
+TIMES = ("sunrise", "sunset", "night", "studio")
+PLACES = ("city", "courtyard", "forest", "interior")
+ENVIRONMENTS = TIMES + PLACES
+FLOORS = ("plain", "wood", "tiles", "concrete", "grass", "sand", "checkered", "carpet")
+WALLS = ("plain", "brick", "planks")
+
+# What a lighting instruction may ask for: a time of day, a strength, a warmth, or light from one side.
+LIGHTINGS = (*TIMES, "brighter", "dimmer", "warmer", "cooler", "side")
+# What a background instruction may ask for: a place, or a floor (keys "floor:wood" and so on).
+BACKGROUNDS = (*PLACES, *(f"floor:{floor}" for floor in FLOORS if floor != "plain"))
