@@ -168,7 +168,7 @@ def test_camera_edit_undone_or_inverted_is_found(room: Scene, boxes: Boxes, said
 def test_object_cut_by_the_frame_or_hidden_is_not_accepted(boxes: Boxes) -> None:
     room = scene(thing("ball-1", 0, 0.4, scale=0.8), thing("cube-1", 0.9, 1.4, "blue"), width=256, height=256)
     done, after = resolved(MOVE, room, boxes)
-    at_edge = shifted(after, "ball-1", 2.35)
+    at_edge = shifted(after, "ball-1", 2.9)
     scores = measure(MOVE, done, look(room, boxes), look(at_edge, boxes))
     assert scores.visible_after == 0.0
     in_the_way = room.with_objects(geometry.at(room["cube-1"], (0.1, -0.5)))
