@@ -232,8 +232,7 @@ def _mirror(said: Instruction, step: Operation, before: View, after: View) -> di
 
 def _add(said: Instruction, step: Operation, before: View, after: View) -> dict[str, float]:
     seen = [name for name in step.objects if name in after.amodal and after.visible[name].any()]
-    extra = len(after.amodal) - len(before.amodal)
-    figures = {"count_error": float(min(extra, len(seen)) - (step.amount or 0.0))}
+    figures = {"count_error": float(len(seen) - (step.amount or 0.0))}
     if step.region is not None:
         figures["holds"] = min((_in_region(name, step.region, after) for name in seen), default=0.0)
     elif step.relation is not None and step.reference is not None:
@@ -245,7 +244,7 @@ def _add(said: Instruction, step: Operation, before: View, after: View) -> dict[
 
 def _remove(said: Instruction, step: Operation, before: View, after: View) -> dict[str, float]:
     left = sum(name in after.amodal for name in step.objects)
-    return {"count_error": float(left + len(after.amodal) - (len(before.amodal) - len(step.objects)))}
+    return {"count_error": float(left)}
 
 
 def _count(said: Instruction, step: Operation, before: View, after: View) -> dict[str, float]:
@@ -330,12 +329,18 @@ def _reappear(before: View, after: View) -> float:
 
 
 def bystanders(operation: Operation, before: View, after: View) -> dict[str, float]:
-    """Unnamed objects keep their pose; and their outline, unless the camera or the mirror moves everything."""
+    """Unnamed objects are still there, alone, in their pose; and in their outline, unless the camera moves."""
     kinds = {step.kind for step in operation.parts()}
     if _is_whole_mirror(operation):
         return {}
+    changes = [change for step in operation.parts() for change in step.changes]
+    expected = sum(c.before is None for c in changes) - sum(c.after is None for c in changes)
+    extra = len(after.amodal) - len(before.amodal) - expected
     names = [t.id for t in before.scene.objects if t.id in after.scene and t.id not in operation.touched()]
-    figures = {"unnamed_shift": max((_same(before.scene[n], after.scene[n]) for n in names), default=0.0)}
+    figures = {
+        "unnamed_shift": max((_same(before.scene[n], after.scene[n]) for n in names), default=0.0),
+        "count_error": float(extra),
+    }
     if not kinds & CAMERA_KINDS:
         figures["unnamed_mask"] = max(
             (_unlike(before.amodal[n], after.amodal[n]) for n in names), default=0.0

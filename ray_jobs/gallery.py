@@ -88,7 +88,9 @@ def outline(rgb: Pixels, mask: Mask, colour: Colour = COLOURS["subject"], dashed
     scale = np.array([width / mask.shape[1], height / mask.shape[0]])
     thickness = max(1, round(width / 160))
     lines = [
-        line for part in contours(mask) for line in _dashes(part * scale, width / 40 if dashed else None)
+        line
+        for part in contours(mask)
+        for line in _dashes(part * scale, max(6.0, width / 40) if dashed else None)
     ]
     points = [np.rint((line - 0.5) * 2**_SUBPIXEL).astype(np.int32) for line in lines]
     for shade, thick in ((CASING, thickness + 2), (colour, thickness)):
@@ -129,7 +131,7 @@ def thumbnail(rgb: Pixels, side: int = 384) -> str:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cell:
-    """A pair on a sheet: pictures of one size, (h, w, 3) uint8, the sentence, a word in the corner."""
+    """A pair on a sheet. before, after: (h, w, 3) uint8 of one size. tag: a word beside the sentence."""
 
     before: Pixels
     after: Pixels
@@ -138,27 +140,30 @@ class Cell:
 
 
 def contact_sheet(
-    cells: Sequence[Cell], font: ImageFont.FreeTypeFont, columns: int = 2, margin: int = 28
+    cells: Sequence[Cell], font: ImageFont.FreeTypeFont, columns: int = 2, margin: int = 32
 ) -> Image.Image:
-    """Pairs in a grid, each with its sentence below. All cells are of the first one's size."""
+    """Pairs in a grid, each with its sentence below, in up to two lines. All cells are of the first one's size.
+
+    Raises ValueError for no cells.
+    """
     if not cells:
         raise ValueError("a sheet needs at least one pair")
     height, width = cells[0].before.shape[:2]
-    gap = max(4, width // 48)
-    wide, line = 2 * width + gap, round(font.size * 1.4)
-    tall = height + round(line * 1.5)
+    gap, line = max(2, width // 80), round(font.size * 1.3)
+    wide, tall = 2 * width + gap, height + 5 * line // 2
     rows = -(-len(cells) // columns)
-    size = (columns * (wide + margin) + margin, rows * (tall + margin) + margin)
+    size = (columns * (wide + margin) + margin, rows * tall + (rows + 1) * margin - line // 2)
     sheet = Image.new("RGB", size, "#ffffff")
     draw = ImageDraw.Draw(sheet)
     for index, cell in enumerate(cells):
         x = margin + (index % columns) * (wide + margin)
         y = margin + (index // columns) * (tall + margin)
         sheet.paste(Image.fromarray(side_by_side(cell.before, cell.after, gap)), (x, y))
-        below = y + height + line // 3
+        below = y + height + line // 2
         tag = draw.textlength(cell.tag, font)
-        draw.text((x + wide - tag, below), cell.tag, "#8a93a3", font)
-        draw.text((x, below), _fitted(cell.sentence, font, wide - tag - line), "#1b2230", font)
+        draw.text((x + wide - tag, below), cell.tag, "#6b7789", font)
+        for number, words in enumerate(_wrapped(cell.sentence, font, wide - tag - line, lines=2)):
+            draw.text((x, below + number * line), words, "#1b2230", font)
     return sheet
 
 
@@ -181,10 +186,15 @@ def _dashes(closed: NDArray[np.float64], length: float | None) -> list[NDArray[n
     return [np.stack([np.interp(step, along, ring[:, axis]) for axis in (0, 1)], axis=1) for step in steps]
 
 
-def _fitted(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
-    """The text, its end left out where it is too wide."""
-    if font.getlength(text) <= width:
-        return text
-    while text and font.getlength(text + "…") > width:
-        text = text[:-1]
-    return text.rstrip() + "…"
+def _wrapped(text: str, font: ImageFont.FreeTypeFont, width: float, lines: int) -> list[str]:
+    """The text in at most so many lines of `width` pixels; an ellipsis where that is too little."""
+    words, found = text.split(), list[str]()
+    while words and len(found) < lines:
+        fits = next((n for n in range(len(words), 1, -1) if font.getlength(" ".join(words[:n])) <= width), 1)
+        if len(found) == lines - 1 and fits < len(words):  # the last line, and too much for it
+            while fits > 1 and font.getlength(" ".join(words[:fits]) + " …") > width:
+                fits -= 1
+            return [*found, " ".join(words[:fits]) + " …"]
+        found.append(" ".join(words[:fits]))
+        words = words[fits:]
+    return found

@@ -18,6 +18,7 @@ from ray_jobs.progress import duration
 from ray_jobs.survey import Line, Survey, fetch, message_of
 from shards.images import decode
 from shards.run import Run
+from spatial.instruction import CAMERA_KINDS
 
 FAILED_SHOWN = 50
 _COLUMNS = (
@@ -54,11 +55,12 @@ REASONS = {
 _UNITS = {
     "percent_width": "{:.4g} % of the width",
     "percent_height": "{:.4g} % of the height",
-    "metre": "{:.3g} m",
+    "metre": "{:.2f} m",
     "degree": "{:.4g}°",
     "factor": "×{:.3g}",
     "count": "{:.0f}",
 }
+_VERBS = {"relate": "put", "place": "put at"}
 _RELATIONS = {
     "left_of": "left of", "right_of": "right of", "in_front_of": "in front of", "behind": "behind", "on": "on",
     "next_to": "next to", "between": "between",
@@ -170,32 +172,46 @@ def pair_bars(part: Mapping[str, Any]) -> list[Bar]:
 
 def operation_words(step: Mapping[str, Any]) -> str:
     """An operation in short words: "mug-1: move left 25 % of the width"."""
-    amount = _UNITS[step["unit"]].format(step["amount"]) if step["amount"] is not None else None
-    place = [step["region"].replace("-", " ")] if step["region"] else []
-    near = " and ".join(name for name in (step["reference"], step["reference2"]) if name)
-    if near:
-        near = f"{_RELATIONS.get(step['relation'] or '', 'with' if step['kind'] in ('swap', 'align') else 'of')} {near}"
-        if step["value"] in ("toward", "away"):
-            near = near.replace("of ", "from " if step["value"] == "away" else "", 1)
-    value = step["value"].replace(":", " ") if step["value"] else None
-    words = [step["kind"], value, step["direction"], *place, amount, near]
     objects = ", ".join(step["objects"] or ())
     subject = step["subject"] or objects
-    extra = f" ({objects})" if step["subject"] and objects and objects != step["subject"] else ""
-    return (f"{subject}: " if subject else "") + " ".join(word for word in words if word) + extra
+    words = [
+        _VERBS.get(step["kind"], step["kind"]),
+        None if step["value"] in ("toward", "away") else (step["value"] or "").replace(":", " "),
+        step["direction"],
+        (step["region"] or "").replace("-", " "),
+        _amount(step["unit"], step["amount"]),
+        _near(step),
+        f"({objects})" if objects not in ("", subject) else None,
+    ]
+    return (f"{subject}: " if subject else "") + " ".join(word for word in words if word)
+
+
+def _near(step: Mapping[str, Any]) -> str:
+    """How it stands to other things: "left of cube-1", "with cube-1", "away from cube-1"."""
+    names = " and ".join(name for name in (step["reference"], step["reference2"]) if name)
+    if not names:
+        return ""
+    toward = {"toward": "toward", "away": "away from"}.get(step["value"] or "", "with")
+    return f"{_RELATIONS.get(step['relation'] or '', toward)} {names}"
+
+
+def _amount(unit: str | None, amount: float | None) -> str:
+    return "" if unit is None or amount is None else _UNITS.get(unit, "{:.4g}").format(amount)
 
 
 def measured(row: Mapping[str, Any]) -> str:
     """What the judge measured on the masks, for the first operation that has an amount; "" if nothing."""
     scores = row["scores"] or {}
-    amount, first = scores.get("amount_measured"), next(iter(row["operations"] or ()), None)
-    if amount is not None and first is not None and first["unit"] is not None:
-        return f"measured {_UNITS[first['unit']].format(amount)}"
+    first: Mapping[str, Any] = next(iter(row["operations"] or ()), {})
+    if amount := _amount(first.get("unit"), scores.get("amount_measured")):
+        return f"measured {amount}"
     if scores.get("count_error") is not None:
         return "counted: exact" if not scores["count_error"] else f"counted: {scores['count_error']:+.0f}"
-    if scores.get("holds") is not None:
-        return f"holds {percent(scores['holds'])}"
-    return ""
+    if scores.get("holds") is None:
+        return ""
+    if first.get("kind") in CAMERA_KINDS:
+        return f"{percent(scores['holds'])} of points land right"
+    return "checked: holds" if scores["holds"] == 1 else f"holds {percent(scores['holds'])}"
 
 
 def percent(share: float | None) -> str:
