@@ -12,7 +12,6 @@ Two stages that do nothing. Modes:
 "busy" is the share of one core that the driver's process uses: at 1.0 its scheduling loop is the limit.
 "start" is the time to the first unit out of the last stage; it does not grow with the number of units.
 """
-# ruff: noqa: ARG002
 
 from __future__ import annotations
 

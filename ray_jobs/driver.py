@@ -55,12 +55,14 @@ class Watcher:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """units: asked for; resumed: whole before; done: made whole now. failures: units that failed, by id."""
+    """units: asked for; resumed: whole before; done: made whole now. failures: units that failed, by id.
+    workers: how many each stage started with, by stage; empty where nothing was left to do."""
 
     units: int
     resumed: int
     done: int
     failures: dict[str, Failure]
+    workers: dict[str, int]
 
     @property
     def missing(self) -> int:
@@ -89,7 +91,7 @@ def run(
     resumed = len(units) - sum(len(waiting) for waiting in todo.values())
     tally.watcher.resumed(resumed)
     if not todo:
-        return Outcome(len(units), resumed, 0, {})
+        return Outcome(len(units), resumed, 0, {}, {})
     with _marks_cleared(run_folder, stages), connected(num_cpus) as cluster, _stoppable():
         sizes = sized({stage.name: stage.pool for stage in stages}, cluster)
         for first, waiting in sorted(todo.items()):
@@ -101,7 +103,9 @@ def run(
                         if lost is not None and lost.is_set():
                             raise TakenOver("another job took over this run")
                         tally.add(ticket)
-    return Outcome(len(units), resumed, tally.done, tally.failures)
+    left = len(units) - resumed
+    workers = {name: min(size, left) for name, size in sizes.items()}
+    return Outcome(len(units), resumed, tally.done, tally.failures, workers)
 
 
 class _Tally:

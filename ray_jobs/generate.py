@@ -7,6 +7,7 @@ import importlib.metadata
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,7 @@ def execute(config: Config, limit: int | None = None, steal: bool = False) -> in
     """Runs the configuration to its end. The exit code; raises what `run_job` turns into a line."""
     from ray_jobs import driver, recipes
     from ray_jobs.progress import Progress, duration
+    from ray_jobs.report import JobTime
     from ray_jobs.worker import Failure
     from shards.lease import Lease
     from shards.run import Run
@@ -66,13 +68,16 @@ def execute(config: Config, limit: int | None = None, steal: bool = False) -> in
         run = Run.create_or_open(storage, _identity(config), _about(config))
         print(f"run {run.id} in {storage.uri}", flush=True)
         failures: dict[str, Failure] = {}
+        times: dict[str, JobTime] = {}
         missing = 0
         for route in plan:
             if not route.units:
                 print(f"route {route.name}: nothing to make, it has 0 units")
                 continue
+            started, route_began = datetime.now(UTC), time.monotonic()
             with Progress(len(route.units), route.stages[-1].name, run.append_reports) as progress:
                 outcome = driver.run(route.units, route.stages, run, config.limits, progress, lost=lease.lost)
+            times[route.name] = JobTime(started, time.monotonic() - route_began, outcome.workers)
             left = driver.by_first_missing(route.units, route.stages, run)  # not what was told: what is there
             missing += sum(len(units) for units in left.values())
             failures |= outcome.failures
@@ -85,7 +90,7 @@ def execute(config: Config, limit: int | None = None, steal: bool = False) -> in
             folders = {route.name: route.folders for route in made}
             if reason is None:
                 run.set_current(folders)
-            report.write(run, folders, failures)
+            report.write(run, folders, failures, times)
         for name, found in counts.items():
             print(f"route {name}: {_summary(found)}")
         print(f"{'failed' if reason else 'done'} in {duration(time.monotonic() - began)}: {storage.uri}")

@@ -47,7 +47,13 @@ REASONS = {
     "no_change": "nothing would change",
     "no_layout": "no scene was found within the allowed tries",
     "unfit_scene": "the scene does not suit the kind of edit",
-    "ambiguous": "the words would fit more than one thing",
+    "off_floor": "a thing would leave the floor",
+    "off_support": "a thing would leave what it stands on",
+    "carries_others": "something stands on the thing that is to move",
+    "unreachable": "no place gives the asked amount",
+    "indescribable": "no words fit this thing alone",
+    "ambiguous_reference": "the words fit more than one thing",
+    "ambiguous_frame": "the thing's own front and the viewer disagree",
     "blender_crashed": "Blender crashed twice on the scene",
     "gave_up": "its worker died too often",
     "killed_its_worker": "its worker died on it twice",
@@ -65,6 +71,9 @@ _RELATIONS = {
     "left_of": "left of", "right_of": "right of", "in_front_of": "in front of", "behind": "behind", "on": "on",
     "next_to": "next to", "between": "between",
 }  # fmt: skip
+
+
+COUNTED_KINDS = frozenset({"add", "duplicate", "remove", "count"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +214,7 @@ def measured(row: Mapping[str, Any]) -> str:
     first: Mapping[str, Any] = next(iter(row["operations"] or ()), {})
     if amount := _amount(first.get("unit"), scores.get("amount_measured")):
         return f"measured {amount}"
-    if scores.get("count_error") is not None:
+    if first.get("kind") in COUNTED_KINDS and scores.get("count_error") is not None:
         return "counted: exact" if not scores["count_error"] else f"counted: {scores['count_error']:+.0f}"
     if scores.get("holds") is None:
         return ""

@@ -146,11 +146,11 @@ WALLS = {
 # it.
 ENVIRONMENTS = {
     "city": (0.45, 0.85),
-    "courtyard": (0.5, 1.0),
-    "forest": (0.45, 0.9),
+    "courtyard": (0.85, 1.1),
+    "forest": (0.6, 1.0),
     "interior": (0.6, 0.6),
     "night": (1.5, 0.4),
-    "studio": (1.0, 0.8),
+    "studio": (1.2, 0.95),
     "sunrise": (0.62, 0.9),
     "sunset": (0.62, 0.8),
 }

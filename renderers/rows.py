@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from filters.geometry import GeometryScores
+from renderers.shapes import BUILDERS
 from shards.images import encode, mask_to_rle, perceptual_hash, pixel_sha256
 from shards.units import Unit
 from spatial.captions import caption
@@ -94,7 +95,7 @@ def row_of(
             "perceptual_after": perceptual_hash(after.image),
         },
         "sampler": {"name": "scene", "settings": json.dumps({"attempt": attempt, "render": render})},
-        "license": OUTPUT_LICENCE,
+        "license": _licence(licences),
         "verdict": None,
         "reason": None,
         "provenance": {
@@ -103,6 +104,12 @@ def row_of(
             "details": json.dumps({"assets": licences, "environments": ENVIRONMENTS_LICENCE}),
         },
     }
+
+
+def _licence(assets: Mapping[str, str]) -> str:
+    """Of the pair, as an SPDX expression: ours, and those of the assets that came from files."""
+    files = {licence for asset, licence in assets.items() if asset not in BUILDERS}
+    return " AND ".join([OUTPUT_LICENCE, *sorted(files - {OUTPUT_LICENCE})])
 
 
 def said_row(said: Instruction, language: str, lexicon: Lexicon) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import numpy as np
 from spatial import geometry
 from spatial.operation import MIN_GAP
 from spatial.scene import Backdrop, Camera, Light, Pose, Scene, SceneObject, Shapes, SpatialError, Vec3
-from spatial.vocabulary import COLORS, ENVIRONMENTS, FLOORS, MATERIALS, NOUNS, SUPPORTS, WALLS
+from spatial.vocabulary import COLORS, ENVIRONMENTS, FLOORS, MATERIALS, NOUNS, SUPPORTS, WALLS, recognisable
 
 AXIS_MARGIN = 0.32  # metres between middles along right and away: more than relations.MARGIN
 VISIBLE = 0.9  # least visible share of every object in a fresh scene
@@ -147,6 +147,7 @@ def _thing(
     colors = [color for color in COLORS if color not in {other.color for other in alike}]
     # Two of a kind differ in colour, or clearly in size, or only in place: each now and then.
     color = alike[0].color if alike and rng.random() < 0.3 else colors[int(rng.integers(len(colors)))]
+    materials = [m for m in settings.materials if recognisable(noun, color, m)]
     scale = float(rng.choice([0.7, 1.05])) if alike else float(rng.uniform(0.75, 1.05))
     width, depth, height = shapes.size(asset)
     pose = Pose((0.0, 0.0, 0.0), size=(width * scale, depth * scale, height * scale))
@@ -156,7 +157,7 @@ def _thing(
         noun=noun,
         pose=geometry.turned(pose, float(rng.uniform(-180, 180))),
         color=color,
-        material=settings.materials[int(rng.integers(len(settings.materials)))],
+        material=materials[int(rng.integers(len(materials)))],
     )
 
 

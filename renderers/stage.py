@@ -19,7 +19,7 @@ from filters.thresholds import GeometryThresholds
 from renderers.catalog import Catalog
 from renderers.rows import Made, pair_id, row_of, unmade_row
 from renderers.sampler import SamplerSettings, sample_scene
-from renderers.schedule import pick
+from renderers.schedule import wanted
 from renderers.shapes import ProceduralShapes
 from renderers.worker import BlenderCrashed, BlenderUnavailable, BlenderWorker, RenderSettings
 from shards.guard import BrokenEngine, RowGuard
@@ -73,6 +73,7 @@ class RenderScenes:
         self._shapes: Catalog | ProceduralShapes = ProceduralShapes()
         if settings.get("assets"):
             self._open_catalog(settings["assets"])
+        self._worker.start()  # a machine without Blender is told now, not unit by unit
         self._tries: Counter[str] = Counter()
 
     def _open_catalog(self, uri: str) -> None:
@@ -103,7 +104,7 @@ class RenderScenes:
 
     def _row(self, unit: Unit, number: int, guard: RowGuard) -> dict[str, Any]:
         """One row, made or not; only a broken engine or storage gets out as an exception."""
-        kind, language = self._wanted(number)
+        kind, language = wanted(number, self._settings["kinds"], self._settings["languages"])
         about: dict[str, Any] = {
             "pair_id": pair_id(unit, number), "unit_id": unit.id, "run_id": self._run.id,
             "edit_kind": kind, "language": language,
@@ -130,16 +131,10 @@ class RenderScenes:
                 return row_of(made, about, self._settings, attempt, self._shapes.licence)
         except BlenderUnavailable as error:
             raise BrokenEngine(str(error)) from error
-        except (ArithmeticError, ValueError, KeyError, IndexError, AssertionError, TypeError) as error:
-            # A scene that our own code cannot take must not cost the other rows.
+        except Exception as error:
+            # A scene that our own code, or a library under it, cannot take must not cost the other rows.
             return unmade_row(about, "failed", f"error_{type(error).__name__}", str(error))
         return unmade_row(about, "rejected", reason)
-
-    def _wanted(self, number: int) -> tuple[str, str]:
-        return (
-            pick(number, self._settings["kinds"]),
-            pick(number, self._settings["languages"], second=True),
-        )
 
     def _draft(self, kind: str, language: str, rng: np.random.Generator) -> Draft:
         """Raises SpatialError where this draw does not work out."""

@@ -103,6 +103,10 @@ class BlenderWorker:
         """The Blender process, while one is up."""
         return self._process.pid if self._process else None
 
+    def start(self) -> None:
+        """Start the process now rather than at the first call. Raises BlenderUnavailable."""
+        self._start()
+
     def prepare(self, before: Scene, after: Scene) -> tuple[Passes, Passes]:
         """Build both states and cast rays at them: masks, depth and cameras, without any render time.
 

@@ -13,8 +13,8 @@ import numpy as np
 from spatial import geometry, relations, solve
 from spatial.instruction import Expression
 from spatial.operation import check
-from spatial.scene import Pose, Scene, SceneObject, Shapes, SpatialError, Vec3
-from spatial.vocabulary import COLORS, MATERIALS, SUPPORTS
+from spatial.scene import Pose, Scene, SceneObject, Shapes, SpatialError
+from spatial.vocabulary import COLORS, MATERIALS, SUPPORTS, recognisable
 
 TRIES = 24
 INNER = 0.22  # a target keeps this share of a region's cell from its borders
@@ -129,14 +129,22 @@ def new_things(
     things: list[SceneObject] = []
     for _ in range(number):
         asset = assets[int(rng.integers(len(assets)))]
-        size = tuple(e * rng.uniform(0.6, 0.85) for e in shapes.size(asset))
+        looks: list[tuple[str | None, str | None]] = [
+            (color, material)
+            for color in ([expression.color] if expression.color else COLORS)
+            for material in ([expression.material] if expression.material else MATERIALS)
+            if recognisable(noun, color, material)
+        ] or [(expression.color, expression.material)]
+        color, material = looks[int(rng.integers(len(looks)))]
+        factor = float(rng.uniform(0.6, 0.85))
+        width, depth, height = shapes.size(asset)
         thing = SceneObject(
             id=_fresh_id(noun, scene),
             asset=asset,
             noun=noun,
-            pose=Pose((0.0, 0.0, 0.0), size=_uniform(size, shapes.size(asset))),
-            color=expression.color or COLORS[int(rng.integers(len(COLORS)))],
-            material=expression.material or MATERIALS[int(rng.integers(len(MATERIALS)))],
+            pose=Pose((0.0, 0.0, 0.0), size=(width * factor, depth * factor, height * factor)),
+            color=color,
+            material=material,
         )
         thing = replace(thing, pose=geometry.turned(thing.pose, float(rng.uniform(-180, 180))))
         if relation is not None and reference is not None:
@@ -147,12 +155,6 @@ def new_things(
         things.append(placed)
         scene = replace(scene, objects=(*scene.objects, placed))
     return things
-
-
-def _uniform(size: tuple[float, ...], nominal: Vec3) -> Vec3:
-    """The nominal extents scaled as one, so that a drawn size keeps its proportions."""
-    factor = size[0] / nominal[0]
-    return (nominal[0] * factor, nominal[1] * factor, nominal[2] * factor)
 
 
 def copies(

@@ -17,7 +17,16 @@ from spatial.instruction import REGIONS, Expression, Instruction
 from spatial.operation import apply
 from spatial.resolve import resolve
 from spatial.scene import Scene, SceneObject, Shapes, SpatialError
-from spatial.vocabulary import BACKGROUNDS, COLORS, LIGHTINGS, MATERIALS, NOUNS, SUPPORTS, TURNABLE
+from spatial.vocabulary import (
+    BACKGROUNDS,
+    COLORS,
+    LIGHTINGS,
+    MATERIALS,
+    NOUNS,
+    SUPPORTS,
+    TURNABLE,
+    recognisable,
+)
 
 T = TypeVar("T")
 VAGUE, OPEN = 0.18, 0.12  # shares of vague and open amounts; the rest is metric
@@ -209,7 +218,10 @@ def _new(c: _Context) -> Expression:
     fresh = [noun for noun in _addable(c.shapes) if noun not in there]
     color = c.pick(COLORS) if c.rng.random() < 0.7 else None
     material = c.pick(MATERIALS) if c.rng.random() < 0.25 else None
-    return Expression(c.pick(fresh), color=color, material=material)
+    noun = c.pick(fresh)
+    if not recognisable(noun, color, material):
+        material = None
+    return Expression(noun, color=color, material=material)
 
 
 def _addable(shapes: Shapes) -> list[str]:
@@ -258,7 +270,7 @@ def _count(c: _Context) -> Instruction:
 
 def _recolor(c: _Context) -> Instruction:
     thing = c.pick([t for t in c.scene.objects if t.color is not None])
-    others = tuple(color for color in COLORS if color != thing.color)
+    others = tuple(k for k in COLORS if k != thing.color and recognisable(thing.noun, k, thing.material))
     return Instruction("recolor", subject=c.words(thing), value=c.pick(others))
 
 
@@ -266,9 +278,8 @@ def _material(c: _Context) -> Instruction:
     thing = c.pick([t for t in c.scene.objects if t.material is not None])
     # Matte and glossy differ too little at this size to be asked for.
     alike = {"matte", "glossy"} if thing.material in ("matte", "glossy") else {thing.material}
-    return Instruction(
-        "material", subject=c.words(thing), value=c.pick(tuple(m for m in MATERIALS if m not in alike))
-    )
+    others = tuple(m for m in MATERIALS if m not in alike and recognisable(thing.noun, thing.color, m))
+    return Instruction("material", subject=c.words(thing), value=c.pick(others))
 
 
 def _lighting(c: _Context) -> Instruction:

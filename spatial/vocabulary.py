@@ -15,6 +15,9 @@ SUPPORTS = frozenset({"cube", "table", "book", "cylinder"})
 
 COLORS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "white", "black", "gray")
 MATERIALS = ("matte", "glossy", "metal", "glass", "wood", "checkered", "stone")
+# Glass shows what a simple shape is; a glass cat is a dark lump. Clear glass has no colour that can be named.
+GLASSY = frozenset({"ball", "cube", "cone", "cylinder", "mug", "bottle", "bowl", "vase"})
+CLEAR = frozenset({"white", "gray", "black"})
 # Seen through or seen in: pixels beside them may change when something else moves.
 REFLECTIVE = frozenset({"glossy", "metal", "glass"})
 
@@ -29,3 +32,8 @@ WALLS = ("plain", "brick", "planks")
 LIGHTINGS = (*TIMES, "brighter", "dimmer", "warmer", "cooler", "side")
 # What a background instruction may ask for: a place, or a floor (keys "floor:wood" and so on).
 BACKGROUNDS = (*PLACES, *(f"floor:{floor}" for floor in FLOORS if floor != "plain"))
+
+
+def recognisable(noun: str, color: str | None, material: str | None) -> bool:
+    """Whether a thing of this colour and material can be told by its looks."""
+    return material != "glass" or (noun in GLASSY and color not in CLEAR)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import types
 from pathlib import Path
 
 import pytest
@@ -25,10 +24,12 @@ TINY = str(Path(__file__).parents[2] / "configs" / "tiny.yaml")
 def small_stages(monkeypatch):
     """The jobs with small stages in place of the renderer and the judge, and a report that notes its call."""
     written = []
-    report = types.ModuleType("ray_jobs.report")
-    report.write = lambda run, folders, failures: written.append((folders, run.current()))
-    monkeypatch.setitem(sys.modules, "ray_jobs.report", report)
-    monkeypatch.setattr("ray_jobs.report", report, raising=False)
+
+    def write(run, folders, failures, times):
+        assert times.keys() == folders.keys()
+        written.append((folders, run.current()))
+
+    monkeypatch.setattr("ray_jobs.report.write", write)
     monkeypatch.setattr(recipes, "STAGES", {"pairs": f"{MODULE}:Rows", "verdicts": f"{MODULE}:Verdicts"})
     return written
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta, timezone
 
 import pyarrow as pa
 import pytest
@@ -99,6 +100,17 @@ def test_reports_of_many_writers_are_all_read(storage: Storage) -> None:
     assert run.append_reports([]) is None
     assert run.append_reports(reports[:3]) != run.append_reports(reports[3:])
     assert list(run.reports()) == reports
+
+
+def test_reports_of_a_time_are_those_stored_in_it(storage: Storage) -> None:
+    run = Run.create_or_open(storage, {})
+    run.append_reports([UnitReport("blender-0000000", "pairs", 1, {}, 1.0)])
+    between = datetime.now(UTC)
+    run.append_reports([UnitReport("blender-0000001", "pairs", 1, {}, 1.0)])
+    assert [report.unit_id for report in run.reports(until=between)] == ["blender-0000000"]
+    assert [report.unit_id for report in run.reports(since=between)] == ["blender-0000001"]
+    hours_away = between.astimezone(timezone(timedelta(hours=7)))
+    assert [report.unit_id for report in run.reports(since=hours_away)] == ["blender-0000001"]
 
 
 def test_the_reports_of_a_run_are_overwritten_whole(storage: Storage) -> None:

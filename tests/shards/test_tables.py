@@ -20,7 +20,7 @@ from PIL import Image
 from shards import schema, tables
 from shards.images import decode, encode, mask_to_rle, perceptual_hash, pixel_sha256, rle_to_mask
 from shards.storage import NotFound, Storage, StorageError, open_storage
-from shards.tables import from_rows, read_footer, read_table, write_table
+from shards.tables import from_rows, read_footer, read_rows, read_table, write_table
 
 SCHEMAS = {"pairs": schema.PAIRS, "scores": schema.SCORES, "verdicts": schema.VERDICTS, "edits": schema.EDITS}
 
@@ -112,6 +112,28 @@ def test_what_was_written_is_read_with_its_footer(storage: Storage) -> None:
     assert read.schema.metadata == schema.PAIRS.metadata
     some = read_table(storage, "a.parquet", ["pair_id", "scores.centre_error"])
     assert some.to_pylist()[0] == {"pair_id": "pair-0", "scores": {"centre_error": 0.25}}
+
+
+def test_single_rows_are_read_without_the_others(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "ROW_GROUP_BYTES", 30_000)
+    table = from_rows([pair(number) for number in range(8)], schema.PAIRS)
+    storage.write("some.parquet", write_table(table, {}))
+    groups: list[int] = []
+    read_group = pq.ParquetFile.read_row_group
+
+    def reading(file: pq.ParquetFile, group: int, **options: Any) -> pa.Table:
+        groups.append(group)
+        return read_group(file, group, **options)
+
+    monkeypatch.setattr(pq.ParquetFile, "read_row_group", reading)
+    found = read_rows(storage, "some.parquet", [1, 6], ["pair_id", "original_image"])
+    assert sorted(found.column_names) == ["original_image", "pair_id"]
+    assert found["pair_id"].to_pylist() == ["pair-1", "pair-6"]
+    assert found.slice(1)["original_image"].to_pylist()[0] == pair(6)["original_image"]
+    with pq.ParquetFile(storage.open("some.parquet")) as file:
+        assert len(groups) == 2 < file.num_row_groups
+    with pytest.raises(IndexError, match="has 8 rows"):
+        read_rows(storage, "some.parquet", [8])
 
 
 names = st.text(max_size=5) | st.none()
