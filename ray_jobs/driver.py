@@ -5,7 +5,7 @@ actor has one in flight. What was committed is never scheduled: a run that was k
 again. Ray restarts actors that die and gives them their unit once more, without end; that a unit which kills
 its workers comes to an end is the doing of `shards.attempts` and `ray_jobs.worker`.
 
-What a stage must look like is written at `ray_jobs.worker.GuardedStage`.
+What a stage must look like is written at `shards.stage.Stage`.
 """
 
 from __future__ import annotations

@@ -87,21 +87,17 @@ def _shaping(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _assets_identity(uri: str | None) -> str | None:
-    """The sha256 of the catalogue: a moved catalogue is the same, a changed one is another."""
-    import hashlib
-    from pathlib import Path
-
-    from ray_jobs.config import ConfigError
-    from shards.storage import StorageError, open_storage
-
+    """Of the catalogue and its files: moved they are the same, changed they are others."""
     if uri is None:
         return None
-    folder, _, name = uri.rpartition("/")
+    from ray_jobs.config import ConfigError, one_line
+    from renderers.catalog import identity
+    from spatial.scene import SpatialError
+
     try:
-        data = open_storage(folder).read(name) if "://" in uri else Path(uri).read_bytes()
-    except (StorageError, OSError) as error:
-        raise ConfigError(f"routes.blender.assets: {uri} cannot be read: {error}") from None
-    return hashlib.sha256(data).hexdigest()
+        return identity(uri)
+    except (SpatialError, OSError) as error:
+        raise ConfigError(f"routes.blender.assets: {one_line(error)}") from None
 
 
 def _version(factory: str) -> int:

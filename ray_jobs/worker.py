@@ -18,38 +18,21 @@ import time
 import traceback
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any
 
 from ray_jobs.config import Limits, Pool, one_line
 from shards.attempts import GIVE_UP_AFTER, Attempts
 from shards.guard import BrokenEngine, RowGuard
+from shards.stage import Stage
 from shards.storage import StorageError, open_storage
 from shards.units import Unit, UnitReport
-
-
-class GuardedStage(Protocol):
-    """A stage as workers build and call it.
-
-    Built once per worker, by keywords only, in the process that will run it: load models here. Then called
-    with one unit after the other. A call reads the shards of `inputs`, asks `guard.may_run(row)` before each
-    row, commits `part-<unit>.parquet` in its folder (create-if-absent) and reports. Rows that fail stay in
-    the shard; an exception out of the call fails the unit, `BrokenEngine` ends the process.
-    """
-
-    def __init__(
-        self, *, run_uri: str, folder: str, inputs: Mapping[str, str], settings: Mapping[str, Any]
-    ) -> None:
-        """run_uri: what `open_storage` takes. folder: this stage's folder, relative to the run.
-        inputs: folders of the stages before, by stage name. settings: plain JSON values."""
-
-    def __call__(self, unit: Unit, guard: RowGuard) -> UnitReport: ...
 
 
 @dataclass(frozen=True, slots=True)
 class StageSpec:
     """A stage as the driver knows it: what to build where, without importing it.
 
-    name: as in reports and `current.json`. factory: "module:Class", a `GuardedStage`. settings: JSON values,
+    name: as in reports and `current.json`. factory: "module:Class", a `Stage`. settings: JSON values,
     the constructor's. folder: relative to the run, fingerprint in its name. pool: its workers.
     """
 
@@ -173,7 +156,7 @@ class UnitWorker:
             ticket = self._serve(ticket)
         return {"ticket": ticket.dumps()}
 
-    def _build(self, run_uri: str, inputs: Mapping[str, str], worker_id: str) -> GuardedStage:
+    def _build(self, run_uri: str, inputs: Mapping[str, str], worker_id: str) -> Stage:
         """The stage. An actor keeps its id when Ray starts it again, so a constructor that kills its process
         is counted as units are, and given up like them."""
         name = f"worker-{worker_id}"
@@ -181,7 +164,7 @@ class UnitWorker:
             self._attempts.clear(name)
             raise RuntimeError(f"its process died {GIVE_UP_AFTER} times while it was being built")
         module, _, attribute = self._spec.factory.partition(":")
-        stage: GuardedStage = getattr(importlib.import_module(module), attribute)(
+        stage: Stage = getattr(importlib.import_module(module), attribute)(
             run_uri=run_uri, folder=self._spec.folder, inputs=inputs, settings=self._spec.settings
         )
         self._attempts.clear(name)

@@ -10,7 +10,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 _ID = re.compile(r"(?P<route>[a-z][a-z0-9_]*)-(?P<index>\d{7,})")
 
@@ -87,11 +87,3 @@ class UnitReport:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> UnitReport:
         return cls(**values)
-
-
-class Stage(Protocol):
-    """Built once per worker, then called unit by unit; commits the unit's shard before it returns."""
-
-    name: str
-
-    def __call__(self, unit: Unit) -> UnitReport: ...

@@ -1,34 +1,25 @@
-"""What the documents say is so: their snippets run, their tables agree with the code, their links lead somewhere."""
+"""What the documents say is so: snippets run, sentences mean what they stand for, commands and links exist."""
 
 from __future__ import annotations
 
-import ast
 import importlib
-import inspect
 import json
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import numpy as np
-import pyarrow as pa
 import pytest
 import yaml
-from pydantic import BaseModel
-from pydantic_core import PydanticUndefined
 
 from filters import geometry
-from ray_jobs import report_page
 from ray_jobs.__main__ import JOBS
-from ray_jobs.config import RENDERED_KINDS, Config, Filters, Pool, check, load
-from ray_jobs.recipes import routes
+from ray_jobs.config import RENDERED_KINDS, Config, Filters, check, load
 from renderers.catalog import parse_catalog
-from shards.features import IMAGE
 from shards.images import encode, mask_to_rle
 from shards.run import Run
 from shards.schema import PAIRS, VERDICTS
@@ -37,52 +28,7 @@ from shards.tables import from_rows
 from shards.units import Unit
 from spatial.instruction import KINDS, LANGUAGES
 from spatial.language import parse
-
-ROOT = Path(__file__).resolve().parent.parent
-PAGES = {
-    path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
-    for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-}
-README, FORMAT, OPERATIONS = (PAGES[name] for name in ("README.md", "docs/format.md", "docs/operations.md"))
-
-
-# --- reading Markdown -------------------------------------------------------------------------------------------
-
-
-def blocks(text: str, language: str) -> list[str]:
-    """Fenced blocks of a language."""
-    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-
-
-def section(text: str, title: str) -> str:
-    """What stands under the heading, up to the next one of any level."""
-    found = re.search(rf"^#+ {re.escape(title)}\n(.*?)(?=^#+ |\Z)", text + "\n", re.MULTILINE | re.DOTALL)
-    assert found, f"no section {title!r}"
-    return found[1]
-
-
-def table(text: str) -> list[list[str]]:
-    """The cells of the first table below its head."""
-    lines = [line for line in text.splitlines() if line.startswith("|")]
-    rows = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
-    end = next((i for i, line in enumerate(lines) if i > 1 and set(line) <= set("|-: ")), len(lines) + 1)
-    return rows[2 : end - 1]
-
-
-def names(cell: str) -> list[str]:
-    """What stands in backticks."""
-    return re.findall(r"`([^`]+)`", cell)
-
-
-def slug(heading: str) -> str:
-    """A heading's anchor, as GitHub makes it."""
-    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
-
-
-def prose(text: str) -> str:
-    """The text without fenced blocks."""
-    return re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
-
+from tests.pages import FORMAT, OPERATIONS, PAGES, README, ROOT, blocks, names, prose, section, slug, table
 
 # --- a tiny run -------------------------------------------------------------------------------------------------
 
@@ -149,7 +95,6 @@ def python(program: str, folder: Path) -> str:
     """What the program prints, run beside `runs/demo` by a fresh interpreter; fails the test if it does."""
     environment = {
         **os.environ, "HF_HOME": str(folder / "huggingface"), "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT),
-        "RAY_ADDRESS": "local", "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0",
     }  # fmt: skip
     run = subprocess.run(
         [sys.executable, "-c", program], cwd=folder, env=environment, capture_output=True, text=True,
@@ -188,21 +133,22 @@ def test_reading_with_duckdb_gives_the_accepted_pairs_in_vietnamese(folder):
     assert output[0] == "[('place', 'place it')]"
 
 
-def test_reading_with_ray_data_gives_the_accepted_pairs_with_pictures(folder):
-    show = (
-        "\nprint(json.dumps(sorted([row['pair_id'], len(row['edited_image']['bytes'])]"
-        " for row in accepted.iter_rows())))"
-    )
+@pytest.mark.usefixtures("cluster")
+def test_reading_with_ray_data_gives_the_accepted_pairs_with_pictures(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    found: dict[str, Any] = {}
+    exec(reader("ray"), found)
     size = len(encode(tiny_picture(200))["bytes"])
-    assert json.loads(python(reader("ray") + show, folder).splitlines()[-1]) == [
-        [pair, size] for pair in ACCEPTED
+    rows = sorted(found["accepted"].take_all(), key=lambda row: row["pair_id"])
+    assert [(row["pair_id"], len(row["edited_image"]["bytes"])) for row in rows] == [
+        (pair, size) for pair in ACCEPTED
     ]
 
 
-@pytest.mark.parametrize("page", [page for page, text in PAGES.items() if blocks(text, "python")])
+@pytest.mark.parametrize(
+    "page", [p for p, text in PAGES.items() if blocks(text, "python") and p != "README.md"]
+)
 def test_python_of_the_other_pages_runs(page, folder):
-    if page == "README.md":
-        pytest.skip("its readers have tests of their own")
     python("\n".join(blocks(PAGES[page], "python")), folder)
 
 
@@ -250,148 +196,6 @@ def test_sentences_in_tables_mean_the_kind_that_they_stand_for(page, title):
 def test_readme_names_every_kind_that_scenes_can_show():
     text = section(README, "What it says")
     assert {kind for kind in KINDS if re.search(rf"\b{kind}\b", text)} >= set(RENDERED_KINDS)
-
-
-# --- tables against the code ------------------------------------------------------------------------------------
-
-
-def type_name(kind: pa.DataType) -> str:
-    if kind == IMAGE:
-        return "image"
-    if pa.types.is_list(kind):
-        return f"list of {type_name(kind.value_type)}"
-    return "struct" if pa.types.is_struct(kind) else str(kind)
-
-
-@pytest.mark.parametrize(("title", "schema"), [("Pairs", PAIRS), ("Verdicts", VERDICTS)])
-def test_columns_are_those_of_the_schema(title, schema):
-    documented = [(names(row[0])[0], row[1]) for row in table(section(FORMAT, title))]
-    assert documented == [(field.name, type_name(field.type)) for field in schema]
-    assert all(row[2] for row in table(section(FORMAT, title)))
-
-
-@pytest.mark.parametrize(
-    "columns",
-    [
-        ("instructions",), ("operations",), ("objects_before", "objects_after"),
-        ("camera_before", "camera_after"), ("scores",), ("hashes",), ("sampler",), ("provenance",),
-    ],
-    ids=lambda columns: columns[0],
-)  # fmt: skip
-def test_fields_of_nested_columns_are_those_of_the_schema(columns):
-    documented = [
-        names(row[0])[0] for row in table(section(FORMAT, " and ".join(f"`{name}`" for name in columns)))
-    ]
-    for column in columns:
-        kind = PAIRS.field(column).type
-        struct = kind.value_type if pa.types.is_list(kind) else kind
-        assert documented == [field.name for field in struct]
-
-
-def rules_of_the_judge() -> list[tuple[str, str]]:
-    """(reason, score) of each rule in `decide`, in order."""
-    tree = ast.parse(inspect.getsource(geometry.decide))
-    rules = next(node for node in ast.walk(tree) if isinstance(node, ast.Assign) and _target(node) == "rules")
-    assert isinstance(rules.value, ast.Tuple)
-    found = []
-    for rule in rules.value.elts:
-        reason, broken = rule.elts
-        scores = [n.attr for n in ast.walk(broken) if isinstance(n, ast.Attribute) and _owner(n) == "scores"]
-        found.append((ast.literal_eval(reason), scores[0]))
-    return found
-
-
-def _target(node: ast.Assign) -> str:
-    return getattr(node.targets[0], "id", "")
-
-
-def _owner(node: ast.Attribute) -> str:
-    return getattr(node.value, "id", "")
-
-
-def test_broken_rules_are_those_of_the_judge_in_its_order():
-    rows = table(section(FORMAT, "Broken rules"))
-    documented = [(names(row[0])[0], score) for row in rows for score in names(row[2])]
-    assert documented == rules_of_the_judge()
-
-
-def test_reasons_that_the_report_explains_are_documented():
-    text = section(FORMAT, "Broken rules") + section(FORMAT, "Rows without pictures")
-    documented = set(re.findall(r"^\| `([a-z_]+)` \|", text, re.MULTILINE))
-    assert documented == set(report_page.REASONS)
-
-
-def test_reasons_of_rows_without_pictures_are_raised_somewhere():
-    source = "\n".join(
-        path.read_text(encoding="utf-8")
-        for room in ("spatial", "renderers", "shards")
-        for path in (ROOT / room).rglob("*.py")
-    )
-    documented = re.findall(r"^\| `([a-z_]+)` \|", section(FORMAT, "Rows without pictures"), re.MULTILINE)
-    assert documented
-    assert [reason for reason in documented if f'"{reason}"' not in source] == []
-
-
-def keys(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Every key of the configuration with its default, as the page writes it."""
-    for name, field in model.model_fields.items():
-        inner = _model(field.annotation)
-        if inner is Pool:
-            yield from keys(Pool, f"{prefix}{name}.<stage>.")
-        elif inner is not None:
-            yield from keys(inner, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", _default(field.get_default(call_default_factory=True))
-
-
-def _model(annotation: Any) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    found = [_model(inner) for inner in getattr(annotation, "__args__", ())]
-    return next((model for model in found if model is not None), None)
-
-
-def _default(value: Any) -> str:
-    if value is PydanticUndefined:
-        return ""
-    if value is None:
-        return "none"
-    if isinstance(value, dict) and value and set(value.values()) == {1.0}:
-        return "all"
-    return f"`{value}`" if isinstance(value, str) else f"`{json.dumps(value)}`"
-
-
-def test_configuration_keys_and_defaults_are_those_of_the_code():
-    documented = [(names(row[0])[0], row[1]) for row in table(section(OPERATIONS, "Configuration"))]
-    assert documented == list(keys(Config))
-
-
-# Another valid value than the demo's, as YAML; "3" for all other keys.
-OTHER_VALUES = {
-    "out": "elsewhere", "routes.blender.kinds": "[move]", "routes.blender.languages": "[vi]",
-    "routes.blender.image_size": "64", "routes.blender.objects.min": "1",
-    "routes.blender.render.engine": "eevee", "routes.blender.render.device": "cpu",
-    "routes.blender.render.denoise": "false", "routes.blender.recycle.memory_mb": "300",
-    "filters.profile": "other", "pools.pairs.labels": "{disk: fast}", "limits.failed_share": "0.5",
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("key", "shapes"), [(names(row[0])[0], row[2]) for row in table(section(OPERATIONS, "Configuration"))]
-)
-def test_configuration_keys_shape_rows_as_documented(key, shapes, tmp_path):
-    key = key.replace("<stage>", "pairs")
-    value = OTHER_VALUES.get(key, "0.5" if key.startswith("filters.geometry.") else "3")
-    if key == "routes.blender.assets":
-        value = str(tmp_path / "catalogue.yaml")
-        Path(value).write_text("assets: []\n")
-    demo = ROOT / "configs" / "demo.yaml"
-    plain, changed = (
-        routes(load(demo, ["pools.pairs.size=2", *more]))[0].folders for more in ([], [f"{key}={value}"])
-    )
-    assert (changed != plain) == (shapes == "yes")
-    if key.startswith("filters."):
-        assert changed["pairs"] == plain["pairs"]
 
 
 # --- commands and links -----------------------------------------------------------------------------------------
@@ -487,3 +291,10 @@ def test_thresholds_in_the_readme_are_the_defaults():
         f"at most {limits.change_outside:.0%} of the range",
     )
     assert [line for line in stated if f"| {line} |" not in text] == []
+
+
+def test_number_of_pairs_that_the_readme_promises_is_that_of_the_demo():
+    blender = load(ROOT / "configs" / "demo.yaml").routes.blender
+    assert blender is not None
+    size, pairs = blender.image_size, blender.units * blender.unit_size
+    assert f"judges {pairs} pairs at {size} px" in README

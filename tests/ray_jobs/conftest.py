@@ -1,22 +1,9 @@
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-
 import pytest
 
 from shards.run import Run
 from shards.storage import open_storage
-
-
-@pytest.fixture(scope="session")
-def cluster() -> Iterator[None]:
-    """One Ray for all tests that do not kill their driver."""
-    os.environ.pop("RAY_ADDRESS", None)
-    from ray_jobs.cluster import connected
-
-    with connected(num_cpus=2):
-        yield
 
 
 @pytest.fixture

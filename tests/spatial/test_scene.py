@@ -27,5 +27,5 @@ def test_unknown_object_is_named() -> None:
 
 
 def test_errors_travel_between_processes() -> None:
-    error = pickle.loads(pickle.dumps(SpatialError("no_room", "found no place")))
+    error = pickle.loads(pickle.dumps(SpatialError("no_room", "found no place")))  # noqa: S301 - our own bytes
     assert (error.reason, str(error)) == ("no_room", "found no place")
