@@ -9,14 +9,16 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from tests.independent.words import COLORS, COMPARISONS, MATERIALS, Phrase, Reading, found, plain, read
+from tests.independent.words import COLORS, MATERIALS, Phrase, Reading, found, plain, read
 
 Row = Mapping[str, Any]
 
-SPLIT = {
-    "en": r"(?:\s*[.,;]\s*|\s+)(?:and )?(?:then|after that|afterwards|finally|lastly|next(?! to))\b,?\s*(?:and )?",
-    "vi": r"(?:\s*[.,;]\s*|\s+)(?:và )?(?:rồi sau đó|rồi cuối cùng|sau đó|rồi|tiếp đó|tiếp theo|cuối cùng)(?: thì)?\b,?\s*",
-}  # fmt: skip
+# How the steps of a sequence are joined.
+AND = {"en": "and", "vi": "và"}
+JOINTS = {
+    "en": "then|after that|afterwards|finally|lastly|next(?! to)",
+    "vi": "rồi sau đó|rồi cuối cùng|sau đó|rồi|tiếp đó|tiếp theo|cuối cùng",
+}
 FIRST = {"en": r"^(?:first|to begin with),?\s+", "vi": r"^(?:đầu tiên|trước tiên|trước hết),?\s+"}
 
 # What a sentence of a kind must mention; a sentence of another kind that slipped in is caught here.
@@ -31,7 +33,7 @@ MENTIONS: dict[str, dict[str, str]] = {
         "add": r"\badd|insert|appear|\bput\b|place|to have",
         "duplicate": r"duplicat|cop(?:y|ied|ies)",
         "remove": r"remove|delete|erase|get rid|gone|vanish|disappear|tak(?:e|en) away",
-        "count": r"\bthere\b|number of|exactly|have|make it",
+        "count": r"\bthere\b|number of|exactly|have|make it|contain|show",
         "lighting": r"light|bright|dark|dim|warm|cool|scene|image|picture",
         "background": r"background|floor|scene in",
         "mirror": r"mirror|flip|swap left and right",
@@ -52,7 +54,10 @@ MENTIONS: dict[str, dict[str, str]] = {
         "mirror": r"lật|gương|đảo",
     },
 }
-CAMERA_WORDS = {"en": r"\b(?:camera|view|viewpoint)\b", "vi": r"camera|máy quay|góc nhìn|khung nhìn|khung hình"}
+CAMERA_WORDS = {
+    "en": r"\b(?:camera|view|viewpoint)\b",
+    "vi": r"camera|máy quay|góc nhìn|khung nhìn|khung hình",
+}
 _VI_SIDE = r"(?:sang|qua|về|bên|phía)(?: bên| phía)*"
 MOVES: dict[str, dict[str, str]] = {
     "en": {
@@ -170,7 +175,10 @@ BANDS: dict[str, tuple[tuple[float, float], tuple[float, float]]] = {
 def split(text: str, language: str, steps: int) -> list[str]:
     """The parts of a sequence, or the whole sentence where there is one step."""
     text = plain(text)
-    return [text] if steps == 1 else re.split(SPLIT[language], re.sub(FIRST[language], "", text))
+    if steps == 1:
+        return [text]
+    joint = rf"(?:\s*[.,;]\s*|\s+)(?:{AND[language]} )?(?:{JOINTS[language]})\b,?\s*(?:{AND[language]} )?"
+    return re.split(joint, re.sub(FIRST[language], "", text))
 
 
 def check(text: str, language: str, said: Row, done: Row) -> list[str]:
@@ -200,18 +208,18 @@ def expressions(said: Row, language: str) -> list[Phrase | None]:
 
 def _phrases(reading: Reading, language: str, said: Row, done: Row) -> list[str]:
     """The noun phrases of the sentence are those of the instruction, in order."""
-    wanted = expressions(said, language)
-    if None in wanted:
+    wanted = [phrase for phrase in expressions(said, language) if phrase is not None]
+    if len(wanted) < sum(said[name] is not None for name in ("subject", "reference", "reference2")):
         return [f"cannot read the expressions of {said['subject']!r}"]
     heard = list(reading.phrases)
     if len(heard) != len(wanted):
         return [f"heard {len(heard)} noun phrases, the instruction has {len(wanted)}"]
-    if done["kind"] in ("swap", "align") or done["relation"] == "between":
-        tail = 1 if done["relation"] == "between" else 0
-        heard[tail:] = sorted(heard[tail:], key=lambda p: all(not p.same_words(w) for w in wanted[tail : tail + 1]))
+    either_first = done["kind"] in ("swap", "align") or done["relation"] == "between"
+    if either_first and not heard[-1].same_words(wanted[-1]):
+        heard[-2:] = reversed(heard[-2:])
     return [
         f"heard {h} for {w}" for h, w in zip(heard, wanted)
-        if w is not None and not _without_value(h, w, done).same_words(w)
+        if not _without_value(h, w, done).same_words(w)
     ]  # fmt: skip
 
 
@@ -221,15 +229,21 @@ def _without_value(heard: Phrase, wanted: Phrase, done: Row) -> Phrase:
     return Phrase(
         heard.noun,
         heard.color - value if done["kind"] == "recolor" and not wanted.color & value else heard.color,
-        heard.material - value if done["kind"] == "material" and not wanted.material & value else heard.material,
-        heard.comparison - value if done["kind"] == "resize" and not wanted.comparison & value else heard.comparison,
+        heard.material - value
+        if done["kind"] == "material" and not wanted.material & value
+        else heard.material,
+        heard.comparison - value
+        if done["kind"] == "resize" and not wanted.comparison & value
+        else heard.comparison,
         heard.place,
         heard.number,
     )
 
 
 def _only(name: str, heard: set[str], wanted: str | None) -> list[str]:
-    return [] if heard == ({wanted} if wanted else set()) else [f"{name}: heard {sorted(heard)}, done {wanted}"]
+    return (
+        [] if heard == ({wanted} if wanted else set()) else [f"{name}: heard {sorted(heard)}, done {wanted}"]
+    )
 
 
 def _direction(reading: Reading, language: str, said: Row, done: Row) -> list[str]:
@@ -256,6 +270,10 @@ def _direction(reading: Reading, language: str, said: Row, done: Row) -> list[st
     if kind == "place" or (kind == "add" and not done["relation"]):
         region = _region(rest, language)
         bad += _only("region", {region} if region else set(), done["region"])
+    for name in ("subject", "reference", "reference2"):
+        new = name == "subject" and kind in ("add", "count")  # described, with no object to point at
+        if not new and (said[name] is None) != (done[name] is None):
+            bad.append(f"{name}: said {said[name]}, done {done[name]}")
     for name in ("region", "relation", "value"):
         if said[name] != done[name]:
             bad.append(f"{name}: said {said[name]}, done {done[name]}")
@@ -285,9 +303,17 @@ def _named_values(reading: Reading, language: str, said: Row, done: Row) -> list
     if kind == "background" and not re.search(r"floor|sàn", reading.rest):
         heard = {key for key in heard if not key.startswith("floor:")}
     if kind == "resize":
-        heard |= {k for k in ("larger", "smaller") if reading.rest and re.search(VALUES[kind][language][k], reading.rest)}
+        heard |= {
+            k
+            for k in ("larger", "smaller")
+            if reading.rest and re.search(VALUES[kind][language][k], reading.rest)
+        }
         if not heard:  # "60% of its size", "1.5x as large": the figure alone says which
-            heard = {"larger" if v > 1 else "smaller" for v, unit in reading.quantities if unit in ("size", "times")}
+            heard = {
+                "larger" if v > 1 else "smaller"
+                for v, unit in reading.quantities
+                if unit in ("size", "times")
+            }
     subject = next(iter(expressions(said, language)), None)
     if reading.phrases and subject:
         own = reading.phrases[0]
@@ -300,6 +326,8 @@ def _named_values(reading: Reading, language: str, said: Row, done: Row) -> list
 def _amount(reading: Reading, language: str, said: Row, done: Row) -> list[str]:
     """Figures of the sentence against those of the operation, or the band of a vague sentence."""
     kind, amount, unit = done["kind"], done["amount"], done["unit"]
+    if kind == "zoom" and done["value"] == "out":  # said as how many times, done to the focal length
+        amount = 1 / amount
     if kind in ("add", "duplicate", "count"):
         number = _count(reading, language, kind)
         return [] if number == amount else [f"number: heard {number}, done {amount}"]
@@ -314,11 +342,15 @@ def _amount(reading: Reading, language: str, said: Row, done: Row) -> list[str]:
             return [f"unit: heard {reading.quantities[0][1]}, done {unit}"]
         side = {"percent_width": r"height|chiều cao", "percent_height": r"width|chiều rộng"}.get(unit)
         bad = [f"share of the wrong side for {unit}"] if side and re.search(side, reading.rest) else []
-        return bad + ([] if abs(heard - amount) < 1e-6 else [f"amount: heard {heard:g}, done {amount:g}"])
+        return bad + ([] if abs(heard - amount) < 1e-3 else [f"amount: heard {heard:g}, done {amount:g}"])
     if said["kind"] == "relate":
         return ["amount done but none said"]
     low, high = _band(kind, unit, done["value"])[0 if re.search(VAGUE[language], reading.text) else 1]
-    return [] if low <= amount <= high else [f"amount {amount:g} {unit} is not in {low}..{high} for this wording"]
+    return (
+        []
+        if low <= amount <= high
+        else [f"amount {amount:g} {unit} is not in {low}..{high} for this wording"]
+    )
 
 
 def _band(kind: str, unit: str, value: str | None) -> tuple[tuple[float, float], tuple[float, float]]:
@@ -343,6 +375,3 @@ def _count(reading: Reading, language: str, kind: str) -> float | None:
         return float(reading.phrases[0].number)
     match = re.search(r"(?:thành|là|\bto|\bbe) (\d+)\b", reading.rest)
     return float(match[1]) if match else None
-
-
-__all__ = ["COMPARISONS", "check", "expressions", "split"]

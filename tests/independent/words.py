@@ -71,10 +71,15 @@ PLACES: dict[str, dict[str, str]] = {
 }  # fmt: skip
 CLASSIFIERS = "cái|chiếc|con|quả|trái|khối|hình|cây|ngôi|căn|quyển|cuốn|ngọn"
 
-_EN_ONES = dict(zip("one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
-                    "sixteen seventeen eighteen nineteen".split(), range(1, 20)))  # fmt: skip
-_EN_TENS = dict(zip("twenty thirty forty fifty sixty seventy eighty ninety".split(), range(20, 100, 10)))
-_VI_ONES = dict(zip("một hai ba bốn năm sáu bảy tám chín".split(), range(1, 10)))
+_EN_ONES = {
+    "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10,
+    "eleven": 11, "twelve": 12, "thirteen": 13, "fourteen": 14, "fifteen": 15, "sixteen": 16, "seventeen": 17,
+    "eighteen": 18, "nineteen": 19,
+}  # fmt: skip
+_EN_TENS = {
+    "twenty": 20, "thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "seventy": 70, "eighty": 80, "ninety": 90,
+}  # fmt: skip
+_VI_ONES = {"một": 1, "hai": 2, "ba": 3, "bốn": 4, "năm": 5, "sáu": 6, "bảy": 7, "tám": 8, "chín": 9}
 _VI_LAST = _VI_ONES | {"mốt": 1, "tư": 4, "lăm": 5}
 
 # Fixed turns of phrase, rewritten as a figure and a unit before single number words are.
@@ -220,7 +225,11 @@ def _phrase(match: re.Match[str], language: str) -> Phrase:
         material=frozenset(found(words, MATERIALS[language])),
         comparison=frozenset(found(words, COMPARISONS[language])),
         place=frozenset(found(words, PLACES[language])),
-        number=int(number) if number and number.isdigit() else 1 if number in ("a", "an", "another") else None,
+        number=int(number)
+        if number and number.isdigit()
+        else 1
+        if number in ("a", "an", "another")
+        else None,
     )
 
 
