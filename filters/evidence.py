@@ -273,6 +273,7 @@ def _lighting(said: Instruction, step: Operation, before: View, after: View) -> 
     change = {
         "brighter": new[0] - old[0], "dimmer": old[0] - new[0],
         "warmer": new[1] - old[1], "cooler": old[1] - new[1],
+        "sunset": new[1] - old[1], "night": old[0] - new[0],
     }.get(step.value or "")  # fmt: skip
     return {} if change is None else {"holds": float(change >= LIGHT_STEP)}
 

@@ -146,7 +146,7 @@ WALLS = {
 # it.
 ENVIRONMENTS = {
     "city": (0.45, 0.85),
-    "courtyard": (0.85, 1.1),
+    "courtyard": (0.65, 1.0),
     "forest": (0.6, 1.0),
     "interior": (0.6, 0.6),
     "night": (1.5, 0.4),

@@ -14,7 +14,17 @@ import numpy as np
 from spatial import geometry
 from spatial.operation import MIN_GAP
 from spatial.scene import Backdrop, Camera, Light, Pose, Scene, SceneObject, Shapes, SpatialError, Vec3
-from spatial.vocabulary import COLORS, ENVIRONMENTS, FLOORS, MATERIALS, NOUNS, SUPPORTS, WALLS, recognisable
+from spatial.vocabulary import (
+    COLORS,
+    ENVIRONMENTS,
+    FLOORS,
+    MATERIALS,
+    NOUNS,
+    SUPPORTS,
+    TIME_LIGHT,
+    WALLS,
+    recognisable,
+)
 
 AXIS_MARGIN = 0.32  # metres between middles along right and away: more than relations.MARGIN
 VISIBLE = 0.9  # least visible share of every object in a fresh scene
@@ -91,11 +101,14 @@ def _camera(view: View, settings: SamplerSettings, rng: np.random.Generator) -> 
 def _light(rng: np.random.Generator) -> Light:
     azimuth, height = np.radians(rng.uniform(0, 360)), np.radians(rng.uniform(35, 65))
     sun = (np.cos(azimuth) * np.cos(height), np.sin(azimuth) * np.cos(height), np.sin(height))
+    environment = ENVIRONMENTS[int(rng.integers(len(ENVIRONMENTS)))]
+    warmth, strength = TIME_LIGHT.get(environment, (0.0, 1.0))
     return Light(
-        environment=ENVIRONMENTS[int(rng.integers(len(ENVIRONMENTS)))],
+        environment=environment,
         environment_turn=round(float(rng.uniform(-180, 180)), 1),
         sun_direction=(float(sun[0]), float(sun[1]), float(sun[2])),
-        sun_strength=round(float(rng.uniform(0.6, 1.4)), 2),
+        sun_strength=round(strength * float(rng.uniform(0.8, 1.3)), 2),
+        warmth=warmth,
     )
 
 

@@ -16,6 +16,7 @@ from spatial.scene import Scene, SceneObject, Shapes, SpatialError
 from spatial.vocabulary import SUPPORTS
 
 SIZE_RATIO = 1.25  # "the larger" is at least this many times as long as the next
+LOOKS_RATIO = 1.1  # and looks larger by at least this factor of lengths: a near toy is no "larger" house
 PLACE_MARGIN = 0.04  # "the leftmost" is at least this share of the width further out
 DEPTH_MARGIN = 0.3  # "the nearest" is at least this much nearer, metres
 GENERIC = ("object", "it")
@@ -63,7 +64,7 @@ def matching(expression: Expression, scene: Scene, shapes: Shapes) -> list[Scene
             and relations.holds(expression.relation, thing, reference, scene, shapes)
         ]
     if expression.comparison is not None:
-        found = _compared(expression.comparison, found)
+        found = _compared(expression.comparison, found, scene, shapes)
     if expression.place is not None:
         found = _placed(expression.place, found, scene, shapes)
     return found
@@ -131,13 +132,21 @@ def length(thing: SceneObject) -> float:
     return float(np.cbrt(np.prod(thing.pose.size)))
 
 
-def _compared(word: str, found: list[SceneObject]) -> list[SceneObject]:
+def _compared(word: str, found: list[SceneObject], scene: Scene, shapes: Shapes) -> list[SceneObject]:
+    """The one that is larger (smaller) than all others both in metres and in the picture, else none."""
     if len(found) < 2 or (word in ("larger", "smaller") and len(found) != 2):
         return []
     largest_first = word in ("larger", "largest")
-    order = sorted(found, key=length, reverse=largest_first)
-    big, small = (order[0], order[1]) if largest_first else (order[1], order[0])
-    return order[:1] if length(big) >= SIZE_RATIO * length(small) else []
+    first, second, *_ = sorted(found, key=length, reverse=largest_first)
+    looks = {t.id: float(np.sqrt(geometry.silhouette(t, scene.camera, shapes).area)) for t in found}
+    others = [looks[thing.id] for thing in found if thing.id != first.id]
+    if largest_first:
+        clear = length(first) >= SIZE_RATIO * length(second)
+        seen = looks[first.id] >= LOOKS_RATIO * max(others)
+    else:
+        clear = length(second) >= SIZE_RATIO * length(first)
+        seen = min(others) >= LOOKS_RATIO * looks[first.id]
+    return [first] if clear and seen else []
 
 
 def _placed(word: str, found: list[SceneObject], scene: Scene, shapes: Shapes) -> list[SceneObject]:

@@ -97,6 +97,26 @@ class Counted:
 
 
 @dataclass(frozen=True, slots=True)
+class AreCounted:
+    """English counted things with their verb: "is a tree", "are two trees"."""
+
+    things: Counted = Counted()
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        return self.things.fields
+
+    def say(self, instruction: Instruction, words: Words) -> list[str]:
+        verb = "is" if instruction.amount == 1 else "are"
+        return [f"{verb} {text}" for text in self.things.say(instruction, words)]
+
+    def read(self, sentence: Sentence, start: int) -> list[tuple[Fields, int]]:
+        if start >= len(sentence.tokens) or sentence.tokens[start] not in ("is", "are"):
+            return []
+        return self.things.read(sentence, start + 1)
+
+
+@dataclass(frozen=True, slots=True)
 class Plural:
     """Things without their number: "red balls"."""
 
@@ -295,6 +315,7 @@ SLOTS: dict[str, Slot] = {
     "reference": Named("reference"),
     "reference2": Named("reference2"),
     "counted": Counted(),
+    "are_counted": AreCounted(),
     "numbered": Counted(explicit=True),
     "things": Plural(),
     "number": Number(),

@@ -15,7 +15,7 @@ from spatial import geometry
 from spatial.instruction import CAMERA_KINDS, Expression, Instruction
 from spatial.operation import Change, Operation
 from spatial.scene import Camera, Floats, Light, Scene, SceneObject, SpatialError, Vec3
-from spatial.vocabulary import ENVIRONMENTS, FLOORS
+from spatial.vocabulary import ENVIRONMENTS, FLOORS, TIME_LIGHT
 
 # Drawn for vague and open amounts: degrees, degrees, factors.
 SLIGHT = {"orbit": (10.0, 20.0), "pan": (2.0, 4.0), "zoom": (1.1, 1.2)}
@@ -87,8 +87,9 @@ def _camera(kind: str, scene: Scene, after: Camera, **fields: object) -> Operati
 
 def lighting(said: Instruction, scene: Scene) -> Operation:
     light, value = scene.light, said.value
-    if value in ENVIRONMENTS:
-        after = replace(light, environment=value)
+    if value in TIME_LIGHT:
+        warmth, strength = TIME_LIGHT[value]
+        after = replace(light, environment=value, warmth=warmth, sun_strength=strength)
     elif value in ("brighter", "dimmer"):
         factor = STRENGTH_STEP if value == "brighter" else 1 / STRENGTH_STEP
         after = replace(

@@ -23,6 +23,8 @@ REFLECTIVE = frozenset({"glossy", "metal", "glass"})
 
 # The eight maps that come with Blender (Poly Haven, CC0): four times of day, four places.
 TIMES = ("sunrise", "sunset", "night", "studio")
+# The sun that goes with each: (warmth -1..1, strength as a factor).
+TIME_LIGHT = {"sunrise": (0.3, 0.9), "sunset": (0.8, 0.9), "night": (-0.6, 0.3), "studio": (0.0, 1.0)}
 PLACES = ("city", "courtyard", "forest", "interior")
 ENVIRONMENTS = TIMES + PLACES
 FLOORS = ("plain", "wood", "tiles", "concrete", "grass", "sand", "checkered", "carpet")
