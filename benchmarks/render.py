@@ -1,4 +1,4 @@
-"""What rendering costs, and where the time goes: python -m benchmarks.render [--pairs 12] [--memory-scenes 500].
+"""What rendering costs, and where the time goes: python -m benchmarks.render [--pairs 4] [--memory-scenes 500].
 
 One table: pairs a minute of the scene stage's own loop, the share of its wall time inside Cycles (the floor:
 what Blender needs for those pictures whatever drives it), the same pictures by a fresh Blender process per
@@ -96,7 +96,7 @@ def memory(scenes: int) -> list[float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--pairs", type=int, default=12, help="pairs of each timed run (default %(default)s)")
+    parser.add_argument("--pairs", type=int, default=4, help="pairs of each timed run (default %(default)s)")
     parser.add_argument(
         "--runs", type=int, default=3, help="timed runs; medians are shown (default %(default)s)"
     )
@@ -105,7 +105,10 @@ def main() -> None:
     parser.add_argument("--memory-scenes", type=int, default=500)
     asked = parser.parse_args()
     settings = RenderSettings(samples=asked.samples)
-    rows: list[tuple[str, str]] = []
+    print(
+        f"{asked.size} px, {asked.samples} samples, {asked.pairs} pairs x {asked.runs} runs, medians",
+        flush=True,
+    )
     shares, rates, ratios, drawn = [], [], [], []
     for _ in range(asked.runs):  # in turn, so that a machine that slows down slows both
         wall, cycles, drawing = one_process(settings, asked.pairs, asked.size)
@@ -115,20 +118,18 @@ def main() -> None:
         drawn.append(drawing / wall)
         ratios.append(fresh / wall)
     spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
-    rows += [
-        ("pairs a minute, one process, all cores", f"{statistics.median(rates):.1f}"),
-        ("share of wall time inside Cycles", f"{statistics.median(shares):.1%}"),
-        ("share of wall time drawing scenes and edits", f"{statistics.median(drawn):.1%}"),
-        ("a fresh process per image takes, times as long", f"{statistics.median(ratios):.2f} ({spread})"),
-    ]
+    _show("pairs a minute, one process, all cores", f"{statistics.median(rates):.1f}")
+    _show("share of wall time inside Cycles", f"{statistics.median(shares):.1%}")
+    _show("share of wall time drawing scenes and edits", f"{statistics.median(drawn):.1%}")
+    _show("a fresh process per image takes, times as long", f"{statistics.median(ratios):.2f} ({spread})")
     if asked.memory_scenes:
         curve = memory(asked.memory_scenes)
-        rows.append((f"MB over {asked.memory_scenes} scenes", " ".join(f"{mb:.0f}" for mb in curve)))
-        rows.append(("growth over the second half", f"{curve[-1] / curve[len(curve) // 2 - 1] - 1:+.1%}"))
-    width = max(len(name) for name, _ in rows)
-    print(f"{asked.size} px, {asked.samples} samples, {asked.pairs} pairs x {asked.runs} runs, medians")
-    for name, value in rows:
-        print(f"{name:{width}}  {value}")
+        _show(f"MB over {asked.memory_scenes} scenes", " ".join(f"{mb:.0f}" for mb in curve))
+        _show("growth over the second half", f"{curve[-1] / curve[len(curve) // 2 - 1] - 1:+.1%}")
+
+
+def _show(name: str, value: str) -> None:
+    print(f"{name:48}{value}", flush=True)
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ def run_job(name: str, work: Callable[[argparse.Namespace], int], arguments: arg
     except (RunFailed, LeaseHeld) as error:
         logging.getLogger(__name__).exception("the run failed")
         return _end(FAILED, f"{one_line(error)} (log: {log_file})")
-    except (Stopped, KeyboardInterrupt):
+    except (Stopped, KeyboardInterrupt, SystemExit):  # the last from Ray's own handler, while Ray starts
         return _end(FAILED, "stopped; what is done stays done: submit the same command again to go on")
     except Exception as error:
         logging.getLogger(__name__).exception("unexpected")

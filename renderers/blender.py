@@ -200,6 +200,7 @@ class Studio:
         if surface not in self.materials:
             material = self.materials[surface] = bpy.data.materials.new("surface")
             material.use_nodes = True
+            material.cycles.emission_sampling = "NONE"  # as lamps, their order varies from render to render
             _build(material.node_tree, shading.surface_graph(surface))
         return self.materials[surface]
 
@@ -207,9 +208,8 @@ class Studio:
 
     def answer(self, header: wire.Header, arrays: wire.Arrays) -> tuple[wire.Header, wire.Arrays]:
         """Raises SpatialError; whatever else is raised is answered as a fault of this scene."""
-        return {"prepare": self.prepare, "render": self.render, "load": self.load}[header["op"]](
-            header, arrays
-        )
+        do = {"prepare": self.prepare, "render": self.render, "load": self.load}[header["op"]]
+        return do(header, arrays)
 
     def prepare(self, header: wire.Header, arrays: wire.Arrays) -> tuple[wire.Header, wire.Arrays]:
         for number, entry in enumerate(header["meshes"]):

@@ -186,6 +186,21 @@ class Catalog:
         return self._assets[asset].licence if asset in self._assets else self._procedural.licence(asset)
 
 
+def identity(uri: str) -> str:
+    """A sha256 over the catalogue's entries and the files that they name: the same wherever they lie.
+
+    Raises SpatialError as `Catalog.open` does.
+    """
+    assets, folder = read_catalog(uri)
+    digest = hashlib.sha256()
+    for asset in assets:
+        if not (folder / asset.file).is_file():
+            raise _absent(asset, folder)
+        digest.update(asset.model_dump_json().encode())
+        digest.update(hashlib.sha256((folder / asset.file).read_bytes()).digest())
+    return digest.hexdigest()
+
+
 def _absent(asset: Asset, folder: Path) -> SpatialError:
     return SpatialError("missing_asset", f"asset {asset.id!r}: there is no file {folder / asset.file}")
 

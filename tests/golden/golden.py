@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-TOLERANCE = 2e-3  # degrees, metres, percent: far above a processor's last digits, far below any change that is meant
+TOLERANCE = (
+    2e-3  # degrees, metres, percent: far above a processor's last digits, far below any change that is meant
+)
 Rows = list[dict[str, Any]]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from filters.decide import Decide
 from filters.thresholds import GeometryThresholds
 from shards.guard import RowGuard
+from shards.images import decode
 from shards.run import Run
 from shards.schema import GEOMETRY_SCORES, PAIRS
 from shards.storage import open_storage
@@ -18,19 +19,22 @@ from tests.renderers.stage_rows import NoMarks
 
 
 def pairs(rows: Rows) -> Rows:
-    """What is said, done and shown; not pixels, masks and scores."""
+    """What is said, done and shown; not single pixels, masks and scores."""
     return [_pair(row) for row in rows]
 
 
 def _pair(row: dict[str, Any]) -> dict[str, Any]:
     names = ("pair_id", "edit_kind", "language", "verdict", "reason", "edit_prompt", "original_prompt",
              "edited_prompt")  # fmt: skip
-    before, after = ([_thing(thing) for thing in row[f"objects_{when}"] or ()] for when in ("before", "after"))
+    before, after = (
+        [_thing(thing) for thing in row[f"objects_{when}"] or ()] for when in ("before", "after")
+    )
     return {name: row[name] for name in names if row[name] is not None} | {
         "operations": [_short(step) for step in row["operations"] or ()],
         "before": before,
         "changed": [thing for thing in after if thing not in before],
         "cameras": [_camera(row[side]) for side in ("camera_before", "camera_after")],
+        "colors": [_color(row[side]) for side in ("original_image", "edited_image")],
     }
 
 
@@ -47,6 +51,11 @@ def _thing(thing: dict[str, Any]) -> list[Any]:
 def _camera(camera: dict[str, Any] | None) -> list[float] | None:
     """Focal length, then where the world's origin lies."""
     return camera and _rounded([camera["fx"], *(row[3] for row in camera["world_to_camera"][:3])])
+
+
+def _color(picture: dict[str, Any] | None) -> list[float] | None:
+    """The mean red, green and blue, 0..1: what single pixels say depends on the processor, this does not."""
+    return picture and _rounded((decode(picture) / 255).mean(axis=(0, 1)).tolist())
 
 
 def _rounded(value: Any) -> Any:
@@ -83,6 +92,8 @@ def _scored() -> Rows:
         for figure in GEOMETRY_SCORES
         for value in VALUES
     ]
-    rows.append({"pair_id": "not made", "edit_kind": "move", "verdict": "failed", "reason": "blender_crashed"})
+    rows.append(
+        {"pair_id": "not made", "edit_kind": "move", "verdict": "failed", "reason": "blender_crashed"}
+    )
     rows.append({"pair_id": "not found", "edit_kind": "move", "verdict": "rejected", "reason": "no_layout"})
     return rows

@@ -11,7 +11,9 @@ from tests.golden import golden, stages
 
 
 def test_verdicts_are_those_of_their_version(tmp_path):
-    assert (problem := golden.difference("verdicts", Decide.version, stages.verdicts(tmp_path))) is None, problem
+    assert (problem := golden.difference("verdicts", Decide.version, stages.verdicts(tmp_path))) is None, (
+        problem
+    )
 
 
 def test_changed_rows_say_where_they_changed_and_what_to_do(tmp_path, monkeypatch):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
 
 from renderers import schedule
 from renderers.stage import RenderScenes
@@ -17,7 +20,6 @@ from shards.tables import read_table
 from shards.units import Unit, UnitReport
 from spatial.instruction import KINDS, LANGUAGES
 
-FOLDER = "pairs-blender-0"
 RENDERED = tuple(kind for kind in KINDS if kind not in ("replace", "style"))
 SETTINGS: dict[str, Any] = {
     "seed": 7,
@@ -75,12 +77,20 @@ class Bench:
 
     run: Run
     stage: RenderScenes
+    folder: str
 
     @classmethod
-    def set_up(cls, folder: Path, **changes: Any) -> Bench:
-        run = Run.create_or_open(open_storage(str(folder)), {"seed": 7})
-        settings = {**SETTINGS, **changes}
-        return cls(run, RenderScenes(run_uri=str(folder), folder=FOLDER, inputs={}, settings=settings))
+    def set_up(cls, path: Path, **changes: Any) -> Bench:
+        run = Run.create_or_open(open_storage(str(path)), {"seed": 7})
+        settings, folder = {**SETTINGS, **changes}, "pairs-blender-0"
+        stage = RenderScenes(run_uri=str(path), folder=folder, inputs={}, settings=settings)
+        return cls(run, stage, folder)
+
+    def beside(self, folder: str) -> Bench:
+        """The same stage and the same Blender process, for another folder of the run."""
+        stage = copy.copy(self.stage)
+        stage._folder = folder
+        return Bench(self.run, stage, folder)
 
     def __enter__(self) -> Bench:
         return self
@@ -92,11 +102,14 @@ class Bench:
         """Makes a unit. attempt, begun: what its markers say."""
         return self.stage(unit, RowGuard(NoMarks(begun), unit.id, attempt))
 
+    def table(self, unit: Unit) -> pa.Table:
+        return read_table(self.run.storage, self.run.shard_key(self.folder, unit.id))
+
     def rows(self, units: Iterable[Unit]) -> list[Row]:
         """The rows of units, made here unless they are."""
         found: list[Row] = []
         for one in units:
-            if not self.run.is_done(FOLDER, one.id):
+            if not self.run.is_done(self.folder, one.id):
                 self.report(one)
-            found += read_table(self.run.storage, self.run.shard_key(FOLDER, one.id)).to_pylist()
+            found += self.table(one).to_pylist()
         return found
