@@ -92,7 +92,8 @@ def run(
     tally.watcher.resumed(resumed)
     if not todo:
         return Outcome(len(units), resumed, 0, {}, {})
-    with _marks_cleared(run_folder, stages), connected(num_cpus) as cluster, _stoppable():
+    # Ray puts handlers of its own while it starts: ours hold before, and again after.
+    with _marks_cleared(run_folder, stages), _stoppable(), connected(num_cpus) as cluster, _stoppable():
         sizes = sized({stage.name: stage.pool for stage in stages}, cluster)
         for first, waiting in sorted(todo.items()):
             for start in range(0, len(waiting), limits.wave):

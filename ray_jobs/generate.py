@@ -6,13 +6,17 @@ import argparse
 import importlib.metadata
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ray_jobs.config import Config, ConfigError, Limits, load
 from ray_jobs.job import DONE, parser, run_job
+
+if TYPE_CHECKING:  # `--help` answers without them
+    from ray_jobs.recipes import Route
+    from shards.run import Run
 
 # What shapes or moves the rows; noted in run.yaml.
 _PACKAGES = (
@@ -45,13 +49,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _work(arguments: argparse.Namespace) -> int:
     if arguments.limit is not None and arguments.limit < 1:
         raise ConfigError(f"--limit {arguments.limit}: must be at least 1")
+    from ray_jobs import recipes
+
     config = load(arguments.config, arguments.set, out=arguments.out)
-    return execute(config, limit=arguments.limit, steal=arguments.steal)
+    plan = recipes.routes(config, arguments.limit)  # before anything is written: it finds what is missing
+    return execute(config, lambda _: plan, steal=arguments.steal)
 
 
-def execute(config: Config, limit: int | None = None, steal: bool = False) -> int:
-    """Runs the configuration to its end. The exit code; raises what `run_job` turns into a line."""
-    from ray_jobs import driver, recipes
+def execute(config: Config, plan_of: Callable[[Run], list[Route]], *, steal: bool = False) -> int:
+    """Runs what `plan_of` says of the run folder. The exit code; raises what `run_job` turns into a line."""
+    from ray_jobs import driver
     from ray_jobs.progress import Progress, duration
     from ray_jobs.report import JobTime
     from ray_jobs.worker import Failure
@@ -60,12 +67,10 @@ def execute(config: Config, limit: int | None = None, steal: bool = False) -> in
     from shards.storage import open_storage
 
     began = time.monotonic()
-    plan = recipes.routes(config, limit)
-    if not plan:
-        raise ConfigError("routes: needs at least one route, for example 'blender'")
     storage = open_storage(config.out)
     with Lease(storage).acquire(steal=steal) as lease:
         run = Run.create_or_open(storage, _identity(config), _about(config))
+        plan = plan_of(run)
         print(f"run {run.id} in {storage.uri}", flush=True)
         failures: dict[str, Failure] = {}
         times: dict[str, JobTime] = {}

@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ray_jobs.config import BlenderRoute, Config, Pool, StageName
+from ray_jobs.config import BlenderRoute, Config, ConfigError, Pool, StageName, one_line
 from ray_jobs.worker import StageSpec
 from shards.fingerprint import fingerprint
+from shards.run import Run
 from shards.units import Unit
 
 # Settings that change how fast pictures come, not what they show.
@@ -41,13 +42,36 @@ class Route:
 def routes(config: Config, limit: int | None = None) -> list[Route]:
     """The routes that the configuration asks for. limit: at most so many units of each.
 
-    Imports the stages' classes for their `version`, and nothing heavy.
+    Imports the stages' classes for their `version`, and nothing heavy. Raises ConfigError.
     """
     found = []
     if (blender := config.routes.blender) is not None:
         count = blender.units if limit is None else min(blender.units, limit)
         units = [Unit("blender", index, blender.unit_size) for index in range(count)]
         found.append(Route("blender", units, _blender_stages(config, blender)))
+    if not found:
+        raise ConfigError("routes: needs at least one route, for example 'blender'")
+    return found
+
+
+def routes_of_pairs(config: Config, run: Run) -> list[Route]:
+    """The routes over the pairs that the run has, whatever made them: only verdicts are left to do.
+
+    Raises ConfigError where no route is whole yet.
+    """
+    found = []
+    for name, folders in run.current().items():
+        blender = config.routes.blender
+        if name != "blender" or blender is None:
+            continue
+        made = sorted(run.done(folders["pairs"]))
+        units = [Unit.parse(unit_id, blender.unit_size) for unit_id in made]
+        pairs = StageSpec("pairs", STAGES["pairs"], {}, folders["pairs"])  # whole: it is never built
+        found.append(Route(name, units, [pairs, _verdicts(config, pairs)]))
+    if not found:
+        raise ConfigError(
+            f"{run.storage.uri} has no finished route to judge: run 'generate' to its end first"
+        )
     return found
 
 
@@ -59,9 +83,12 @@ def _blender_stages(config: Config, route: BlenderRoute) -> list[StageSpec]:
         settings | {"seed": config.seed},
         shaping=_shaping(settings) | {"seed": config.seed, "assets": _assets_identity(route.assets)},
     )
-    verdict_settings = config.filters.model_dump(mode="json")
-    verdicts = _spec(config, "verdicts", verdict_settings, shaping=verdict_settings, before=pairs.folder)
-    return [pairs, verdicts]
+    return [pairs, _verdicts(config, pairs)]
+
+
+def _verdicts(config: Config, pairs: StageSpec) -> StageSpec:
+    settings = config.filters.model_dump(mode="json")
+    return _spec(config, "verdicts", settings, shaping=settings, before=pairs.folder)
 
 
 def _spec(
@@ -90,7 +117,6 @@ def _assets_identity(uri: str | None) -> str | None:
     """Of the catalogue and its files: moved they are the same, changed they are others."""
     if uri is None:
         return None
-    from ray_jobs.config import ConfigError, one_line
     from renderers.catalog import identity
     from spatial.scene import SpatialError
 

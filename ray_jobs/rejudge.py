@@ -24,10 +24,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _work(arguments: argparse.Namespace) -> int:
     from ray_jobs.generate import execute
+    from ray_jobs.recipes import routes_of_pairs
 
     filters = load_filters(arguments.profile)
-    config = configuration_of(arguments.run)
-    return execute(config.model_copy(update={"filters": filters}), steal=arguments.steal)
+    config = configuration_of(arguments.run).model_copy(update={"filters": filters})
+    return execute(config, lambda run: routes_of_pairs(config, run), steal=arguments.steal)
 
 
 def configuration_of(uri: str) -> Config:

@@ -208,7 +208,8 @@ def _absent(asset: Asset, folder: Path) -> SpatialError:
 def read_catalog(uri: str) -> tuple[tuple[Asset, ...], Path]:
     """The entries of a catalogue, and the local folder with their files.
 
-    From a URI the files are copied once into the system's temporary folder.
+    From a URI each asset's file is copied once into the system's temporary folder, and nothing beside it:
+    there, textures and buffers have to be inside (.glb, .blend).
     Raises SpatialError "missing_catalog", "bad_catalog" or "missing_asset".
     """
     remote = "://" in uri

@@ -189,3 +189,20 @@ def test_stage_folders_change_with_what_shapes_rows_and_with_nothing_else(small_
     strict = folders("filters.geometry.centre_error=0.002")
     assert strict["pairs"] == base["pairs"]
     assert strict["verdicts"] != base["verdicts"]
+
+
+def test_rejudging_makes_no_pairs(small_stages, tmp_path, capsys):
+    """Not those that `--limit` left out, and not those of a run that never ended."""
+    out, profile = tmp_path / "run", tmp_path / "strict.yaml"
+    profile.write_text("profile: strict")
+    assert main(["generate", "--config", TINY, "--out", str(out), "--limit", "1"]) == 0
+    run = Run.open(open_storage(str(out)))
+    pairs = run.current()["blender"]["pairs"]
+    assert main(["rejudge", "--run", str(out), "--profile", str(profile)]) == 0
+    assert run.current()["blender"]["pairs"] == pairs
+    assert run.done(pairs) == run.done(run.current()["blender"]["verdicts"]) == {"blender-0000000"}
+
+    (out / "current.json").unlink()
+    capsys.readouterr()
+    assert main(["rejudge", "--run", str(out), "--profile", str(profile)]) == 2
+    assert "no finished route" in one_line_error(capsys)
