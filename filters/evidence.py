@@ -16,7 +16,7 @@ from spatial import geometry
 from spatial.instruction import CAMERA_KINDS, Instruction
 from spatial.operation import Operation
 from spatial.relations import AXES, offset
-from spatial.scene import Floats, SceneObject, SpatialError
+from spatial.scene import Floats, Scene, SceneObject, SpatialError, Vec3
 from spatial.view import Mask, View
 from spatial.vocabulary import REFLECTIVE
 
@@ -98,7 +98,7 @@ def _move(said: Instruction, step: Operation, before: View, after: View) -> dict
     return {
         "amount_measured": float(measured),
         "factor_error" if step.unit == "factor" else "metre_error": abs(float(measured) - amount),
-        "holds": min(float(seen), landed(name, before, after, step_taken)),
+        "holds": min(float(seen), landed(name, before, after, lambda points: points + step_taken)),
     }
 
 
@@ -201,10 +201,12 @@ def _rotate(said: Instruction, step: Operation, before: View, after: View) -> di
     turned = (geometry.yaw(new) - geometry.yaw(old)) % 360  # counterclockwise from above, 0..360
     measured = turned if step.direction == "counterclockwise" else (360 - turned) % 360
     error = abs(measured - (step.amount or 0.0) % 360)
+    measured_sign = 1.0 if step.direction == "counterclockwise" else -1.0
     return {
         "amount_measured": measured,
         "degree_error": min(error, 360 - error),
-        "centre_error": _same(before.scene[name], after.scene[name]),
+        "metre_error": _same(before.scene[name], after.scene[name]),
+        "holds": landed(name, before, after, _turn_about(old.position, measured_sign * (step.amount or 0.0))),
     }
 
 
@@ -221,11 +223,26 @@ def _resize(said: Instruction, step: Operation, before: View, after: View) -> di
     }
 
 
+def _turn_about(base: Vec3, degrees: float) -> Callable[[Floats], Floats]:
+    """World points (N, 3) turned about the vertical through `base`, counterclockwise from above."""
+    angle = np.radians(degrees)
+    turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
+    return lambda points: (points - base) @ turn.T + base
+
+
+def _flip_about(scene: Scene, name: str) -> Callable[[Floats], Floats]:
+    """World points (N, 3) flipped left to right as the viewer sees them, about the object's own middle."""
+    right = np.append(geometry.right_axis(scene.camera), 0.0)
+    base = np.asarray(scene[name].pose.position)
+    return lambda points: points - 2 * ((points - base) @ right)[:, None] * right
+
+
 def _mirror(said: Instruction, step: Operation, before: View, after: View) -> dict[str, float]:
     if step.subject is not None:
         toggled = before.scene[step.subject].mirrored != after.scene[step.subject].mirrored
+        seen = landed(step.subject, before, after, _flip_about(before.scene, step.subject))
         moved = _same(before.scene[step.subject], after.scene[step.subject])
-        return {"holds": float(toggled), "centre_error": moved}
+        return {"holds": min(float(toggled), seen), "metre_error": moved}
     worst = max((_unlike(before.amodal[n][:, ::-1], after.amodal[n]) for n in before.amodal), default=0.0)
     return {"holds": 1.0 - worst}
 
@@ -269,6 +286,9 @@ def _look(said: Instruction, step: Operation, before: View, after: View) -> dict
 def _lighting(said: Instruction, step: Operation, before: View, after: View) -> dict[str, float]:
     if before.image is None or after.image is None:
         return {}
+    if step.value == "side":
+        sign = 1 if step.direction == "right" else -1
+        return {"holds": float(sign * (_lean(after) - _lean(before)) > 0)}
     old, new = _light(before.image), _light(after.image)
     change = {
         "brighter": new[0] - old[0], "dimmer": old[0] - new[0],
@@ -276,6 +296,21 @@ def _lighting(said: Instruction, step: Operation, before: View, after: View) -> 
         "sunset": new[1] - old[1], "night": old[0] - new[0],
     }.get(step.value or "")  # fmt: skip
     return {} if change is None else {"holds": float(change >= LIGHT_STEP)}
+
+
+def _lean(view: View) -> float:
+    """How much brighter the right halves of the objects are than the left ones: difference of logs."""
+    if view.image is None:
+        return 0.0
+    grey = view.image.astype(float).mean(axis=2) + 1.0
+    halves: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
+    for name, mask in view.visible.items():
+        rows, columns = np.nonzero(mask)
+        right = columns + 0.5 > view.centre(name)[0]
+        halves[0].append(grey[rows[~right], columns[~right]])
+        halves[1].append(grey[rows[right], columns[right]])
+    left, other = (float(np.log(np.concatenate(half)).mean()) for half in halves)
+    return other - left
 
 
 def _light(image: np.ndarray) -> tuple[float, float]:
@@ -323,7 +358,7 @@ def _zoom(said: Instruction, step: Operation, before: View, after: View) -> dict
 
 
 def _reappear(before: View, after: View) -> float:
-    return min((landed(name, before, after, np.zeros(3)) for name in before.amodal), default=1.0)
+    return min((landed(name, before, after) for name in before.amodal), default=1.0)
 
 
 # --- what must not change, and what must be seen ----------------------------------------------------------------

@@ -25,8 +25,9 @@ class GeometryScores:
     centre_error: how far the named object's centre is from where it should be, as a share of the width.
     amount_measured: of the first step, in its operation's unit. percent_error (points of the width or
     height), metre_error, degree_error, factor_error (share of the factor): how far from the asked amount.
-    holds: 1 where the asked predicate (region, relation, order, direction of light ...) is true, else 0; for
-    camera edits the least share of an object's surface points that reappear where the new camera must see them.
+    holds: 1 where the asked predicate (region, relation, order, brighter, redder for a sunset ...) is true, else
+    0; a change to sunrise or studio has none. For moves in metres, turns, flips and camera edits it is the least
+    share of an object's surface points that reappear where the edit must take them.
     count_error: objects too many (+) or too few (-).
     unnamed_shift: largest movement of an unnamed object's pose, metres. unnamed_mask: largest 1 - IoU of an
     unnamed object's amodal mask before and after.

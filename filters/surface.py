@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 
@@ -29,9 +31,12 @@ def lift(name: str, view: View) -> Floats:
     return points
 
 
-def landed(name: str, before: View, after: View, displacement: Floats) -> float:
-    """Share of the object's surface points, moved by `displacement` (3,) metres, that fall on its mask after.
+def landed(
+    name: str, before: View, after: View, move: Callable[[Floats], Floats] = lambda points: points
+) -> float:
+    """Share of the object's surface points, moved as asked, that fall on its amodal mask after.
 
+    move: world points (N, 3), metres, to where the edit takes them; by default they stay.
     One pixel of slack at the border. 1.0 where the object shows no surface before.
     """
     points = lift(name, before)
@@ -39,7 +44,7 @@ def landed(name: str, before: View, after: View, displacement: Floats) -> float:
         return 1.0
     if name not in after.amodal:
         return 0.0
-    pixels, _ = geometry.project(after.scene.camera, points + displacement)
+    pixels, _ = geometry.project(after.scene.camera, move(points))
     mask = cv2.dilate(after.amodal[name].astype(np.uint8), _KERNEL).astype(bool)
     columns, rows = np.floor(pixels).astype(int).T
     height, width = mask.shape

@@ -106,7 +106,7 @@ class BlenderRoute(_Model):
     """Scenes sampled, edited, rendered, judged.
 
     units x unit_size pairs are tried. kinds, languages: relative weights, or a list for equal ones.
-    image_size: pixels, both sides. max_tries: fresh scenes per row before the row is failed.
+    image_size: pixels, both sides. max_tries: fresh scenes per row before it is rejected.
     assets: a catalogue (YAML) of meshes beside the procedural ones.
     """
 

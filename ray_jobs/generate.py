@@ -69,7 +69,7 @@ def execute(config: Config, plan_of: Callable[[Run], list[Route]], *, steal: boo
     began = time.monotonic()
     storage = open_storage(config.out)
     with Lease(storage).acquire(steal=steal) as lease:
-        run = Run.create_or_open(storage, _identity(config), _about(config))
+        run = Run.create_or_open(storage, _described(config), _about(config), _identity(config))
         plan = plan_of(run)
         print(f"run {run.id} in {storage.uri}", flush=True)
         failures: dict[str, Failure] = {}
@@ -129,8 +129,18 @@ def _summary(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{outcome} {n}" for outcome, n in ordered) or "no rows"
 
 
-def _identity(config: Config) -> dict[str, Any]:
+def _described(config: Config) -> dict[str, Any]:
     return config.model_dump(mode="json", exclude=set(_EXECUTION))
+
+
+def _identity(config: Config) -> dict[str, Any]:
+    """What rows are made of: a longer run, or one judged anew, is the same run."""
+    values = _described(config)
+    del values["filters"]
+    for route in values["routes"].values():
+        if route is not None:
+            del route["units"]
+    return values
 
 
 def _about(config: Config) -> dict[str, Any]:

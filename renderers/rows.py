@@ -155,6 +155,7 @@ def _object_row(thing: SceneObject, view: View, licences: Mapping[str, str]) -> 
             "position": list(thing.pose.position),
             "quaternion": list(thing.pose.quaternion),
             "size": list(thing.pose.size),
+            "mirrored": thing.mirrored,
         },
         "licence": licences[thing.asset],
     }

@@ -159,9 +159,14 @@ def _thing(
     alike = [other for other in scene.objects if other.noun == noun]
     colors = [color for color in COLORS if color not in {other.color for other in alike}]
     # Two of a kind differ in colour, or clearly in size, or only in place: each now and then.
-    color = alike[0].color if alike and rng.random() < 0.3 else colors[int(rng.integers(len(colors)))]
+    color: str | None = colors[int(rng.integers(len(colors)))]
+    if alike and rng.random() < 0.3:
+        color = alike[0].color or color
     materials = [m for m in settings.materials if recognisable(noun, color, m)]
     scale = float(rng.choice([0.7, 1.05])) if alike else float(rng.uniform(0.75, 1.05))
+    material: str | None = materials[int(rng.integers(len(materials)))]
+    if not shapes.mesh(asset).painted:
+        color = material = None
     width, depth, height = shapes.size(asset)
     pose = Pose((0.0, 0.0, 0.0), size=(width * scale, depth * scale, height * scale))
     return SceneObject(
@@ -170,7 +175,7 @@ def _thing(
         noun=noun,
         pose=geometry.turned(pose, float(rng.uniform(-180, 180))),
         color=color,
-        material=materials[int(rng.integers(len(materials)))],
+        material=material,
     )
 
 

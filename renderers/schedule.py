@@ -22,7 +22,8 @@ def wanted(row: int, kinds: Mapping[str, float], languages: Mapping[str, float])
 
 def _split(point: float, weights: Mapping[str, float]) -> tuple[str, float]:
     """The key whose stretch of [0, 1) holds the point, and where in that stretch it lies, again in [0, 1)."""
-    used = {key: weight for key, weight in weights.items() if weight > 0}
+    # In order of name: the order in which a configuration lists them must not matter.
+    used = {key: weight for key, weight in sorted(weights.items()) if weight > 0}
     ends = list(accumulate(used.values()))
     place = point * ends[-1]
     for (key, weight), end in zip(used.items(), ends, strict=True):

@@ -41,15 +41,20 @@ class Run:
 
     @classmethod
     def create_or_open(
-        cls, storage: Storage, config: Mapping[str, Any], about: Mapping[str, Any] | None = None
+        cls,
+        storage: Storage,
+        config: Mapping[str, Any],
+        about: Mapping[str, Any] | None = None,
+        identity: Mapping[str, Any] | None = None,
     ) -> Run:
         """The run at this place, made if need be.
 
-        about: what else to note, such as the code's commit and package versions. Where run.yaml says
+        about: what else to note, such as the code's commit and package versions. identity: the part of the
+        configuration that the run's id is made from, all of it by default. Where run.yaml says
         something else by now, it is replaced in one step, and the old one kept under history/: stage folders
         carry fingerprints, so nothing of the old configuration is overwritten or mixed in.
         """
-        run = cls(storage, config, fingerprint(config)[:16])
+        run = cls(storage, config, fingerprint(config if identity is None else identity)[:16])
         content = {"run_id": run.id, "config": _plain(config), **_plain(about or {})}
         text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True).encode()
 

@@ -50,8 +50,11 @@ OPERATION_STRUCT = pa.struct(
 MASK_STRUCT = pa.struct([("size", pa.list_(pa.int32())), ("counts", pa.string())])
 """size: [height, width]."""
 
-POSE_STRUCT = pa.struct([("position", FLOATS), ("quaternion", FLOATS), ("size", FLOATS)])
-"""position: metres, the middle of the base. quaternion: wxyz. size: full extents, metres."""
+POSE_STRUCT = pa.struct(
+    [("position", FLOATS), ("quaternion", FLOATS), ("size", FLOATS), ("mirrored", pa.bool_())]
+)
+"""position: metres, the middle of the base. quaternion: wxyz. size: full extents, metres.
+mirrored: the object's own x is negated before the rest is applied."""
 
 OBJECT_STRUCT = pa.struct(
     [

@@ -127,6 +127,13 @@ def invert(operation: Operation) -> Operation:
         steps=tuple(invert(step) for step in reversed(operation.steps)),
         inverse=not operation.inverse,
     )
+    if operation.kind == "move" and operation.unit == "factor" and operation.amount:
+        # Half of the way there is the whole of the remaining way back.
+        inverted = replace(inverted, amount=operation.amount / (1 - operation.amount))
+    if operation.kind == "duplicate":  # it is the copies that go
+        inverted = replace(inverted, subject=operation.objects[0] if len(operation.objects) == 1 else None)
+    if operation.kind == "remove":
+        inverted = replace(inverted, amount=float(len(operation.objects)), unit="count")
     if operation.kind == "count":
         before = sum(c.before is not None for c in operation.changes)
         after = sum(c.after is not None for c in operation.changes)

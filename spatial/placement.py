@@ -126,6 +126,10 @@ def new_things(
     if noun in ("object", "it"):
         raise SpatialError("incomplete", "say what is to be added")
     assets = shapes.assets(noun)
+    if expression.color or expression.material:
+        assets = tuple(asset for asset in assets if shapes.mesh(asset).painted)
+        if not assets:
+            raise SpatialError("unpaintable", f"every {noun} here brings its own colour and material")
     things: list[SceneObject] = []
     for _ in range(number):
         asset = assets[int(rng.integers(len(assets)))]
@@ -136,6 +140,8 @@ def new_things(
             if recognisable(noun, color, material)
         ] or [(expression.color, expression.material)]
         color, material = looks[int(rng.integers(len(looks)))]
+        if not shapes.mesh(asset).painted:
+            color = material = None
         factor = float(rng.uniform(0.6, 0.85))
         width, depth, height = shapes.size(asset)
         thing = SceneObject(

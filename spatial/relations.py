@@ -14,7 +14,6 @@ from spatial.vocabulary import FRONTED
 
 MARGIN = 0.25
 NEAR = 0.6  # next to: at most this gap between footprints, metres
-FAR = 0.9  # and what is not next to something has at least this gap, where it matters
 FRAMES_AGREE_WITHIN = 45.0  # degrees between the viewer's axis and the object's own
 
 # Unit steps in the viewer's (right, away) axes.
@@ -46,7 +45,7 @@ def frames_agree(relation: str, reference: SceneObject, camera: Camera) -> bool:
     if relation not in AXES or reference.noun not in FRONTED:
         return True
     ahead = geometry.front(reference)
-    own_right = np.array([-ahead[1], ahead[0]]) * (1 if reference.mirrored else -1)
+    own_right = np.array([ahead[1], -ahead[0]])
     own = {"in_front_of": ahead, "behind": -ahead, "right_of": own_right, "left_of": -own_right}[relation]
     cosine = float(own @ ground_axis(relation, camera))
     return bool(cosine >= np.cos(np.radians(FRAMES_AGREE_WITHIN)))

@@ -6,7 +6,7 @@ Frames and units, for the whole project:
 - camera: OpenCV's (x right, y down, z forward), `rotation` and `translation` map world to camera;
 - image: pixels, origin at the *corner* of the upper left pixel (its middle is (0.5, 0.5));
 - boxes: xyxy, half-open; quaternions: wxyz, unit length;
-- an object's own frame: x to its right, -y is its front, z up; the origin is the middle of its base.
+- an object's own frame: -y is its front, z up, x to the right of who faces it; the origin is its base's middle.
 """
 
 from __future__ import annotations
@@ -164,6 +164,11 @@ class Mesh:
     parts: NDArray[np.uint8]
     roles: tuple[str, ...]
     smooth: NDArray[np.bool_]
+
+    @property
+    def painted(self) -> bool:
+        """Whether an object's colour and material show on it; else it brings its own, and has none to name."""
+        return "body" in self.roles
 
 
 class Shapes(Protocol):

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from spatial import geometry
-from spatial.instruction import CAMERA_KINDS, Expression, Instruction
+from spatial.instruction import Expression, Instruction
 from spatial.operation import Change, Operation
 from spatial.scene import Camera, Floats, Light, Scene, SceneObject, SpatialError, Vec3
 from spatial.vocabulary import ENVIRONMENTS, FLOORS, TIME_LIGHT
@@ -244,8 +244,3 @@ def mirror_operation(operation: Operation) -> Operation:
         ),
         steps=tuple(mirror_operation(step) for step in operation.steps),
     )
-
-
-def moves_camera(kind: str) -> bool:
-    """Whether everything in the picture may shift, so that nothing can be asked to have stayed."""
-    return kind in CAMERA_KINDS or kind == "mirror"

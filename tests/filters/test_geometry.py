@@ -255,3 +255,31 @@ def test_other_profile_decides_otherwise_from_the_same_figures() -> None:
     scores = GeometryScores(centre_error=0.02)
     assert decide("move", scores, LIMITS).verdict == "rejected"
     assert decide("move", scores, GeometryThresholds(centre_error=0.05)).verdict == "accepted"
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_light_from_the_other_side_is_not_so(room: Scene, boxes: Boxes, side: str) -> None:
+    said = Instruction("lighting", value="side", direction=side)
+    done, after = resolved(said, room, boxes)
+    before_view = painted(room, boxes, 120)
+    for lit, outcome in ((side, "accepted"), ({"left": "right", "right": "left"}[side], "not_so")):
+        assert before_view.image is not None
+        ramp = np.linspace(0.4, 1.6, 256) if lit == "right" else np.linspace(1.6, 0.4, 256)
+        image = (before_view.image * ramp[None, :, None]).clip(0, 255).astype(np.uint8)
+        decision = decide(
+            "lighting", measure(said, done, before_view, replace_image(look(after, boxes), image)), LIMITS
+        )
+        assert (decision.reason or decision.verdict) == outcome
+
+
+def test_turn_is_measured_on_the_surface_and_not_only_on_the_pose(room: Scene, boxes: Boxes) -> None:
+    """Poses that claim a quarter turn, masks that show none: a renderer that ignored the turn is found out."""
+    long = room["ball-1"]
+    room = room.with_objects(replace(long, pose=replace(long.pose, size=(1.2, 0.25, 0.4))))
+    said = Instruction("rotate", subject=ball, direction="clockwise", amount=90.0, unit="degree")
+    done, after = resolved(said, room, boxes)
+    unturned = look(room, boxes)
+    claimed = View(after, unturned.amodal, unturned.visible, unturned.depth)
+    scores = measure(said, done, unturned, claimed)
+    assert scores.degree_error == pytest.approx(0, abs=1e-6)
+    assert decide("rotate", scores, LIMITS).reason == "not_so"

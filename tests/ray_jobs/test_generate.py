@@ -55,8 +55,8 @@ def done(arguments: list[str], code: int = 0, **environment: str | None) -> str:
 
 
 def only_line(error: str) -> str:
-    """What a job says on stderr when it fails."""
-    lines = error.splitlines()
+    """What a job says on stderr when it fails; Ray announces its own log level there before."""
+    lines = [line for line in error.splitlines() if "Set ray log level" not in line]
     assert len(lines) == 1 and lines[0].startswith("error: "), error
     return lines[0]
 

@@ -206,3 +206,15 @@ def test_rejudging_makes_no_pairs(small_stages, tmp_path, capsys):
     capsys.readouterr()
     assert main(["rejudge", "--run", str(out), "--profile", str(profile)]) == 2
     assert "no finished route" in one_line_error(capsys)
+
+
+def test_longer_run_or_other_profile_is_the_same_run(small_stages, tmp_path):
+    out, ids = tmp_path / "run", set()
+    for change in ("routes.blender.units=0", "filters.profile=other", "limits.failed_share=0.5"):
+        changes = ["--set", "routes.blender.units=0", "--set", change]
+        assert main(["generate", "--config", TINY, "--out", str(out), *changes]) == 0
+        ids.add(Run.open(open_storage(str(out))).id)
+    assert len(ids) == 1
+    changes = ["--set", "routes.blender.units=0", "--set", "seed=8"]
+    assert main(["generate", "--config", TINY, "--out", str(out), *changes]) == 0
+    assert Run.open(open_storage(str(out))).id not in ids

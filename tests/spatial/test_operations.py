@@ -15,7 +15,7 @@ from spatial.instruction import CAMERA_KINDS, Expression, Instruction
 from spatial.operation import Change, Operation, apply, exchange, invert
 from spatial.propose import SCENE_KINDS, propose
 from spatial.resolve import resolve
-from spatial.scene import Scene, SpatialError
+from spatial.scene import Mesh, Scene, SpatialError
 from spatial.viewpoint import mirror_instruction, mirror_operation, mirror_scene
 from tests.spatial.conftest import Boxes, scene, thing
 
@@ -276,3 +276,32 @@ def test_change_of_nothing_to_nothing_is_no_operation(boxes: Boxes) -> None:
     with pytest.raises(SpatialError) as caught:
         apply(swapped, room, boxes)
     assert caught.value.reason == "stale_operation"
+
+
+def test_things_that_bring_their_own_looks_are_given_no_colour_to_name(boxes: Boxes) -> None:
+    class Unpainted(Boxes):
+        def mesh(self, asset: str) -> Mesh:
+            return replace(super().mesh(asset), roles=("wood",))
+
+    bare = Unpainted()
+    drawn_scene = sample_scene("move", SIZE, bare, np.random.default_rng(0))
+    assert {(t.color, t.material) for t in drawn_scene.objects} == {(None, None)}
+    room = scene(thing("cube-1", 0, 0.5))
+    one = Instruction("add", subject=Expression("cat"), amount=1.0, unit="count")
+    added = resolve(one, room, bare, np.random.default_rng(0)).changes[0].after
+    assert added is not None and added.color is None
+    white = replace(one, subject=Expression("cat", color="white"))
+    with pytest.raises(SpatialError) as caught:
+        resolve(white, room, bare, np.random.default_rng(0))
+    assert caught.value.reason == "unpaintable"
+
+
+def test_undoing_is_described_as_what_undoes(boxes: Boxes) -> None:
+    room = scene(thing("ball-1", -1.2, 0.5), thing("cube-1", 1.4, 0.5))
+    halfway = Instruction("move", subject=ball, reference=cube, value="toward", amount=0.5, unit="factor")
+    back = invert(resolved(halfway, room, boxes))
+    assert (back.value, back.amount) == ("away", 1.0)
+    gone = invert(resolved(Instruction("remove", subject=cube), room, boxes))
+    assert (gone.kind, gone.amount, gone.unit) == ("add", 1.0, "count")
+    copied = resolved(Instruction("duplicate", subject=ball, amount=1.0, unit="count"), room, boxes)
+    assert invert(copied).subject == copied.objects[0] != "ball-1"

@@ -9,6 +9,7 @@ from renderers.sampler import SamplerSettings, sample_scene
 from spatial import refer, relations
 from spatial.instruction import Expression
 from spatial.scene import SpatialError
+from spatial.viewpoint import mirror_camera, mirror_object
 from tests.spatial.conftest import Boxes, scene, thing
 
 
@@ -75,3 +76,20 @@ def test_descriptions_are_unique_and_no_part_can_be_dropped(boxes: Boxes, seed: 
         assert refer.ground(words, room, boxes) == target.id
         if words.color or words.material or words.comparison or words.place or words.relation:
             assert len(refer.matching(Expression(words.noun), room, boxes)) > 1
+
+
+@pytest.mark.parametrize("turn", [0, 50, 90, 180, -130])
+def test_frames_agree_in_the_mirror_as_they_do_here(turn: float) -> None:
+    car, camera = thing("car-1", 0.4, 0, turn=turn), scene().camera
+    swapped = {"left_of": "right_of", "right_of": "left_of"}
+    for relation in relations.AXES:
+        there = relations.frames_agree(
+            swapped.get(relation, relation), mirror_object(car), mirror_camera(camera)
+        )
+        assert relations.frames_agree(relation, car, camera) == there
+
+
+def test_larger_has_to_look_larger_too(boxes: Boxes) -> None:
+    """A small ball right before the viewer covers more of the picture than a large one far away."""
+    room = scene(thing("ball-1", -0.3, 2.6, scale=1.0), thing("ball-2", 0.4, -1.2, scale=0.75))
+    assert reason(Expression("ball", comparison="larger"), *room.objects, boxes=boxes) == "no_such_object"
