@@ -86,6 +86,7 @@ class BlenderWorker:
         self._process: subprocess.Popen[bytes] | None = None
         self._answers = -1
         self._log: IO[bytes] | None = None
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._started = 0
         self._since_start = 0
         self._sent: set[str] = set()
@@ -170,6 +171,8 @@ class BlenderWorker:
             process.wait()
         os.close(self._answers)
         self._log.close()
+        if self._folder is not None:
+            self._folder.cleanup()
 
     # -- the process -----------------------------------------------------------------------------
 
@@ -191,6 +194,9 @@ class BlenderWorker:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])}
         self._answers, child_end = os.pipe()
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
+        # Blender's own files go where we clear up after it: a killed process cannot.
+        self._folder = tempfile.TemporaryDirectory(prefix="spatialpix-blender-")
+        environment["TMPDIR"] = self._folder.name
         self._process = subprocess.Popen(
             [sys.executable, "-m", "renderers.blender", str(child_end), str(os.getpid())],
             stdin=subprocess.PIPE,

@@ -9,6 +9,7 @@ import signal
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -84,6 +85,22 @@ def test_a_killed_process_is_reported_and_the_next_call_starts_another() -> None
         assert worker.render()[0].shape == (32, 32, 3)
         assert worker.pid != first and worker.restarts == 1
         assert worker.scenes == 2 and worker.cycles_seconds > 0
+
+
+def test_neither_a_killed_process_nor_a_closed_one_leaves_files_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Workers are replaced for days: what each leaves would fill the disk."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with BlenderWorker(TINY) as worker:
+        worker.prepare(SMALL, SMALL)
+        assert worker.pid is not None and any(tmp_path.iterdir())
+        os.kill(worker.pid, signal.SIGKILL)
+        with pytest.raises(BlenderCrashed):
+            worker.render()
+        assert not any(tmp_path.iterdir())
+        worker.prepare(SMALL, SMALL)
+    assert not any(tmp_path.iterdir())
 
 
 def test_a_hung_process_is_ended_after_the_timeout() -> None:
