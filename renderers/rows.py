@@ -80,8 +80,8 @@ def row_of(
         "source": "blender",
         "instructions": [said_row(step, about["language"], made.lexicon) for step in made.said.parts()],
         "operations": [done_row(step) for step in made.operation.parts()],
-        "objects_before": [_object_row(t, before, licences) for t in before.scene.objects],
-        "objects_after": [_object_row(t, after, licences) for t in after.scene.objects],
+        "objects_before": [object_row(t, before, licences) for t in before.scene.objects],
+        "objects_after": [object_row(t, after, licences) for t in after.scene.objects],
         "camera_before": _camera_row(before.scene.camera),
         "camera_after": _camera_row(after.scene.camera),
         "width": before.scene.camera.width,
@@ -141,7 +141,8 @@ def done_row(done: Operation) -> dict[str, Any]:
     return {**{field: getattr(done, field) for field in fields}, "objects": list(done.objects)}
 
 
-def _object_row(thing: SceneObject, view: View, licences: Mapping[str, str]) -> dict[str, Any]:
+def object_row(thing: SceneObject, view: View, licences: Mapping[str, str]) -> dict[str, Any]:
+    """An object as `OBJECT_STRUCT`; licences: by asset."""
     return {
         "id": thing.id,
         "name": thing.noun,

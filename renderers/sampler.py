@@ -28,11 +28,8 @@ from spatial.vocabulary import (
 
 AXIS_MARGIN = 0.32  # metres between middles along right and away: more than relations.MARGIN
 VISIBLE = 0.9  # least visible share of every object in a fresh scene
-LEAST_AREA = 0.008  # least share of the picture that an object covers: 23 x 23 pixels of 256 x 256
 LAYOUT_TRIES = 40
 PLACE_TRIES = 30
-SAME_NOUN = 0.35  # share of objects that repeat a noun, so that colour and place are needed to refer
-ON_TOP = 0.25  # share of scenes in which something small stands on something flat
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +40,7 @@ class View:
     distance: tuple[float, float] = (4.8, 6.2)  # metres
     inner: float = 0.84
     wall: float = 0.25  # share of scenes with a wall
+    least_area: float = 0.008  # least share of the picture that an object covers: 23 x 23 of 256 x 256 pixels
 
 
 # Corners need floor up to the top of the picture; places around need a look at them; a camera that moves
@@ -60,22 +58,34 @@ VIEWS = {
 
 @dataclass(frozen=True, slots=True)
 class SamplerSettings:
-    """width, height: pixels. objects: fewest and most. nouns, materials: what to draw from."""
+    """What to draw from. width, height: pixels. objects: fewest and most.
+
+    left_out: (noun, colour) pairs that are never drawn, kept for tests of what was never seen together.
+    same_noun: share of objects that repeat a noun, so that colour and place are needed to refer.
+    on_top: share of scenes in which something small stands on something flat.
+    view: for every kind of edit the same; None takes `VIEWS`.
+    """
 
     width: int = 256
     height: int = 256
     objects: tuple[int, int] = (2, 5)
     nouns: tuple[str, ...] = NOUNS
     materials: tuple[str, ...] = MATERIALS
+    colors: tuple[str, ...] = COLORS
+    floors: tuple[str, ...] = FLOORS
+    left_out: frozenset[tuple[str, str]] = frozenset()
+    same_noun: float = 0.35
+    on_top: float = 0.25
+    view: View | None = None
 
 
 def sample_scene(kind: str, settings: SamplerSettings, shapes: Shapes, rng: np.random.Generator) -> Scene:
     """A scene fit for an edit of this kind. Raises SpatialError("no_layout") when none came together."""
-    view = VIEWS.get(kind, View())
+    view = settings.view or VIEWS.get(kind, View())
     low, high = settings.objects
     for _ in range(LAYOUT_TRIES):
         camera = _camera(view, settings, rng)
-        empty = Scene((), camera, _light(rng), _backdrop(view, rng))
+        empty = Scene((), camera, _light(rng), _backdrop(view, settings, rng))
         number = int(rng.integers(max(low, _fewest(kind)), max(high, _fewest(kind)) + 1))
         scene = _layout(empty, number, kind, view, settings, shapes, rng)
         if scene is not None and min(geometry.visible_fractions(scene, shapes).values()) >= VISIBLE:
@@ -112,9 +122,9 @@ def _light(rng: np.random.Generator) -> Light:
     )
 
 
-def _backdrop(view: View, rng: np.random.Generator) -> Backdrop:
+def _backdrop(view: View, settings: SamplerSettings, rng: np.random.Generator) -> Backdrop:
     wall = WALLS[int(rng.integers(len(WALLS)))] if rng.random() < view.wall else None
-    return Backdrop(floor=FLOORS[int(rng.integers(len(FLOORS)))], wall=wall)
+    return Backdrop(floor=settings.floors[int(rng.integers(len(settings.floors)))], wall=wall)
 
 
 def _layout(
@@ -127,7 +137,7 @@ def _layout(
     rng: np.random.Generator,
 ) -> Scene | None:
     nouns = _nouns(number, kind, settings, rng)
-    on_top = number > 1 and rng.random() < ON_TOP
+    on_top = number > 1 and rng.random() < settings.on_top
     for noun in nouns:
         thing = _thing(noun, scene, settings, shapes, rng)
         for _ in range(PLACE_TRIES):
@@ -142,7 +152,7 @@ def _layout(
 
 def _nouns(number: int, kind: str, settings: SamplerSettings, rng: np.random.Generator) -> list[str]:
     nouns: list[str] = []
-    repeat = 0.8 if kind == "count" else SAME_NOUN
+    repeat = 0.8 if kind == "count" else settings.same_noun
     for _ in range(number):
         if nouns and rng.random() < repeat:
             nouns.append(nouns[int(rng.integers(len(nouns)))])
@@ -157,7 +167,11 @@ def _thing(
     assets = shapes.assets(noun)
     asset = assets[int(rng.integers(len(assets)))]
     alike = [other for other in scene.objects if other.noun == noun]
-    colors = [color for color in COLORS if color not in {other.color for other in alike}]
+    colors = [
+        color
+        for color in settings.colors
+        if color not in {other.color for other in alike} and (noun, color) not in settings.left_out
+    ]
     # Two of a kind differ in colour, or clearly in size, or only in place: each now and then.
     color: str | None = colors[int(rng.integers(len(colors)))]
     if alike and rng.random() < 0.3:
@@ -199,7 +213,7 @@ def _fits(thing: SceneObject, view: View, scene: Scene, shapes: Shapes) -> bool:
             return False
     edge = max((1 - view.inner) / 2 * camera.width * 0.6, 3.0)
     outline = geometry.silhouette(thing, camera, shapes)
-    large_enough = outline.area >= LEAST_AREA * camera.width * camera.height
+    large_enough = outline.area >= view.least_area * camera.width * camera.height
     return large_enough and geometry.in_frame(outline.box, camera, edge)
 
 
