@@ -9,20 +9,23 @@ from dataclasses import fields
 from typing import Any
 
 from filters.geometry import Decision, GeometryScores, decide
+from filters.profiles import GEOMETRIC_KINDS, ClipProfile, similarities
 from filters.thresholds import GeometryThresholds
 from shards.guard import RowGuard
 from shards.run import Run
-from shards.schema import VERDICTS
+from shards.schema import CLIP_SCORES, VERDICTS
 from shards.storage import open_storage
 from shards.tables import from_rows, read_table
 from shards.units import Unit, UnitReport
 
 _COLUMNS = ("pair_id", "edit_kind", "scores", "verdict", "reason")
+_SCORES = ("pair_id", *CLIP_SCORES, "model", "verdict", "reason")
 _FIGURES = tuple(field.name for field in fields(GeometryScores))
 
 
 class Decide:
-    """Stage "verdicts". settings: {"profile": name, "geometry": limits}."""
+    """Stage "verdicts". settings: {"profile": name, "geometry": limits}, and "clip", a `ClipProfile`, where
+    CLIP judges too: then the stage "scores" is among the inputs. Geometry's rules come first."""
 
     name = "verdicts"
     version = 1  # to be raised whenever the same scores and settings would give other verdicts
@@ -34,14 +37,18 @@ class Decide:
         self._folder, self._pairs = folder, inputs["pairs"]
         self._profile = str(settings["profile"])
         self._limits = GeometryThresholds(**settings["geometry"])
+        clip = settings.get("clip")
+        self._clip = ClipProfile.model_validate(clip) if clip is not None else None
+        self._scores = inputs["scores"] if clip is not None else None
 
     def __call__(self, unit: Unit, guard: RowGuard) -> UnitReport:
         began = time.monotonic()
         key = self._run.shard_key(self._pairs, unit.id)
         pairs = read_table(self._run.storage, key, _COLUMNS).to_pylist()
+        scores = self._scores_of(unit)
         rows, counts = [], Counter[str]()
         for pair in pairs:
-            decision = self._decide(pair)
+            decision = self._decide(pair, scores.get(pair["pair_id"]))
             counts[f"{decision.verdict}:{decision.reason}" if decision.reason else decision.verdict] += 1
             rows.append(
                 {
@@ -55,8 +62,30 @@ class Decide:
         seconds = time.monotonic() - began
         return UnitReport(unit.id, self.name, len(rows), dict(counts), seconds, not won)
 
-    def _decide(self, pair: Mapping[str, Any]) -> Decision:
+    def _decide(self, pair: Mapping[str, Any], scored: Mapping[str, Any] | None) -> Decision:
         if pair["verdict"] is not None:
             return Decision(pair["verdict"], pair["reason"])
+        kind = pair["edit_kind"]
         scores = GeometryScores(**{name: pair["scores"][name] for name in _FIGURES})
-        return decide(pair["edit_kind"], scores, self._limits)
+        decision = decide(kind, scores, self._limits)
+        if self._clip is None or decision.reason or kind in GEOMETRIC_KINDS:
+            return decision
+        if scored is None or scored["verdict"] is not None:
+            return Decision("failed", scored["reason"] if scored is not None else "not_scored")
+        if not self._clip.fits(scored["model"]):
+            raise ValueError(
+                f"profile {self._clip.name!r} is for {', '.join(self._clip.models)}, and these scores are of "
+                f"{scored['model']}: choose another profile, or score with that model"
+            )
+        if (found := similarities(scored)) is None:
+            return Decision("failed", "not_scored")
+        broken = self._clip.first_broken(kind, found)
+        return Decision("rejected", broken) if broken else decision
+
+    def _scores_of(self, unit: Unit) -> dict[str, dict[str, Any]]:
+        """The unit's rows of the stage "scores", by pair; none where CLIP does not judge."""
+        if self._scores is None:
+            return {}
+        key = self._run.shard_key(self._scores, unit.id)
+        rows = read_table(self._run.storage, key, _SCORES).to_pylist()
+        return {row["pair_id"]: row for row in rows}

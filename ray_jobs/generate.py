@@ -124,9 +124,11 @@ def _why_failed(
 
 
 def _summary(counts: Mapping[str, int]) -> str:
-    """For example "accepted 141, rejected:moved 30"; most frequent first."""
-    ordered = sorted(counts.items(), key=lambda item: -item[1])
-    return ", ".join(f"{outcome} {n}" for outcome, n in ordered) or "no rows"
+    """For example "accepted 141, rejected:moved 30"; most frequent first, and none accepted is said too."""
+    if not counts:
+        return "no rows"
+    ordered = sorted(({"accepted": 0} | dict(counts)).items(), key=lambda item: -item[1])
+    return ", ".join(f"{outcome} {n}" for outcome, n in ordered)
 
 
 def _described(config: Config) -> dict[str, Any]:

@@ -67,7 +67,7 @@ def routes_of_pairs(config: Config, run: Run) -> list[Route]:
         made = sorted(run.done(folders["pairs"]))
         units = [Unit.parse(unit_id, blender.unit_size) for unit_id in made]
         pairs = StageSpec("pairs", STAGES["pairs"], {}, folders["pairs"])  # whole: it is never built
-        found.append(Route(name, units, [pairs, _verdicts(config, pairs)]))
+        found.append(Route(name, units, [pairs, _verdicts(config, name, pairs)]))
     if not found:
         raise ConfigError(
             f"{run.storage.uri} has no finished route to judge: run 'generate' to its end first"
@@ -79,20 +79,22 @@ def _blender_stages(config: Config, route: BlenderRoute) -> list[StageSpec]:
     settings = route.model_dump(mode="json", exclude={"units"})
     pairs = _spec(
         config,
+        "blender",
         "pairs",
         settings | {"seed": config.seed},
         shaping=_shaping(settings) | {"seed": config.seed, "assets": _assets_identity(route.assets)},
     )
-    return [pairs, _verdicts(config, pairs)]
+    return [pairs, _verdicts(config, "blender", pairs)]
 
 
-def _verdicts(config: Config, pairs: StageSpec) -> StageSpec:
+def _verdicts(config: Config, route: str, pairs: StageSpec) -> StageSpec:
     settings = config.filters.model_dump(mode="json")
-    return _spec(config, "verdicts", settings, shaping=settings, before=pairs.folder)
+    return _spec(config, route, "verdicts", settings, shaping=settings, before=pairs.folder)
 
 
 def _spec(
     config: Config,
+    route: str,
     name: StageName,
     settings: Mapping[str, Any],
     shaping: Mapping[str, Any],
@@ -101,7 +103,7 @@ def _spec(
     factory = STAGES[name]
     digest = fingerprint({"stage": name, "version": _version(factory), "settings": shaping, "before": before})
     pool = config.pools.get(name, Pool())
-    return StageSpec(name, factory, settings, f"{name}-blender-{digest[:8]}", pool)
+    return StageSpec(name, factory, settings, Run.folder(name, route, digest), pool)
 
 
 def _shaping(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -141,13 +141,13 @@ class UnitWorker:
         worker_id: str | None = None,
     ) -> None:
         self._spec = spec
+        self._run_uri, self._inputs = run_uri, inputs
+        self._name = f"worker-{worker_id or _actor_id()}"
         self._attempts = Attempts(open_storage(run_uri), spec.folder)
+        self._stage: Stage | None = None
         self._fatal: str | None = None
-        try:
-            self._stage = self._build(run_uri, inputs, worker_id or _actor_id())
-        except Exception as error:  # out of a constructor Ray would make a page of traces, twice
-            traceback.print_exc()
-            self._fatal = f"stage {spec.name!r} does not start: {_say(error)}"
+        with contextlib.suppress(StorageError):  # it may be over by the first unit, which asks once more
+            self._build()
         self._watchdog = Watchdog(limits, median_s)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
@@ -156,26 +156,42 @@ class UnitWorker:
             ticket = self._serve(ticket)
         return {"ticket": ticket.dumps()}
 
-    def _build(self, run_uri: str, inputs: Mapping[str, str], worker_id: str) -> Stage:
-        """The stage. An actor keeps its id when Ray starts it again, so a constructor that kills its process
-        is counted as units are, and given up like them."""
-        name = f"worker-{worker_id}"
-        if self._attempts.begin(name) > GIVE_UP_AFTER:
-            self._attempts.clear(name)
-            raise RuntimeError(f"its process died {GIVE_UP_AFTER} times while it was being built")
-        module, _, attribute = self._spec.factory.partition(":")
-        stage: Stage = getattr(importlib.import_module(module), attribute)(
-            run_uri=run_uri, folder=self._spec.folder, inputs=inputs, settings=self._spec.settings
-        )
-        self._attempts.clear(name)
-        return stage
+    def _build(self) -> None:
+        """Makes the stage; what is wrong with it for good is kept as the reason why no unit can pass.
+
+        An actor keeps its id when Ray starts it again, so a constructor that kills its process is counted as
+        units are, and given up like them. Raises StorageError: that is nobody's fault for good.
+        """
+        try:
+            if self._attempts.begin(self._name) > GIVE_UP_AFTER:
+                self._attempts.clear(self._name)
+                raise RuntimeError(f"its process died {GIVE_UP_AFTER} times while it was being built")
+            module, _, attribute = self._spec.factory.partition(":")
+            self._stage = getattr(importlib.import_module(module), attribute)(
+                run_uri=self._run_uri,
+                folder=self._spec.folder,
+                inputs=self._inputs,
+                settings=self._spec.settings,
+            )
+        except StorageError:
+            with contextlib.suppress(StorageError):
+                self._attempts.clear(self._name)  # this process lives: nothing was killed
+            raise
+        except Exception as error:  # out of a constructor Ray would make a page of traces, twice
+            traceback.print_exc()
+            self._fatal = f"stage {self._spec.name!r} does not start: {_say(error)}"
+            return
+        with contextlib.suppress(StorageError):
+            self._attempts.clear(self._name)
 
     def _serve(self, ticket: Ticket) -> Ticket:
-        if self._fatal is not None:
-            return replace(ticket, fatal=self._fatal)
         unit = ticket.unit
         began = time.monotonic()
         try:
+            if self._stage is None and self._fatal is None:
+                self._build()
+            if self._stage is None:
+                return replace(ticket, fatal=self._fatal)
             attempt = self._attempts.begin(unit.id)
             guard = RowGuard(self._attempts, unit.id, attempt, on_row=lambda: self._watchdog.start(unit.id))
             self._watchdog.start(unit.id)

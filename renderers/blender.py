@@ -11,6 +11,7 @@ import math
 import sys
 import tempfile
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from PIL import Image
 
 from renderers import looks, shading, wire
 from renderers.looks import Surface
-from renderers.passes import Lens, Passes, Triangles, Vertices, cast
+from renderers.passes import Passes, Triangles, Vertices, cast
 from renderers.raw import RawMesh
 from renderers.serve import serve
 from renderers.shading import Graph
@@ -221,15 +222,16 @@ class Studio:
         self.clear()
         self.states = ()
         states = (Scene.from_json(header["before"]), Scene.from_json(header["after"]))
+        cameras: wire.Header = {}
         answer: wire.Arrays = {}
         for name, state in zip(("before", "after"), states, strict=True):
             self.show(state)
             passes = self.passes(state)
-            for field in Passes.__dataclass_fields__:
-                value = np.asarray(getattr(passes, field))
-                answer[f"{name}.{field}"] = np.packbits(value, axis=-1) if field == "amodal" else value
+            cameras[name] = asdict(passes.camera)
+            answer[f"{name}.ids"], answer[f"{name}.depth"] = passes.ids, passes.depth
+            answer[f"{name}.amodal"] = np.packbits(passes.amodal, axis=-1)
         self.states = states
-        return {}, answer
+        return cameras, answer
 
     def passes(self, state: Scene) -> Passes:
         """Masks and depth of the state now shown, from Blender's evaluated meshes and camera."""
@@ -239,10 +241,10 @@ class Studio:
         return cast(
             [_evaluated(thing, graph) for thing in things],
             [_evaluated(wall, graph) for wall in walls],
-            self.lens(graph),
+            self.camera_seen(graph),
         )
 
-    def lens(self, graph: Any) -> Lens:
+    def camera_seen(self, graph: Any) -> Camera:
         """The camera read back from Blender's own matrices."""
         render = self.scene.render
         width, height = render.resolution_x, render.resolution_y
@@ -252,16 +254,11 @@ class Studio:
         )
         world = np.array(camera.matrix_world)
         rotation = (world[:3, :3] @ _CV_FROM_GL).T
-        return Lens(
-            width=width,
-            height=height,
-            fx=projection[0][0] * width / 2,
-            fy=projection[1][1] * height / 2,
-            cx=(1 - projection[0][2]) * width / 2,
-            cy=(1 + projection[1][2]) * height / 2,
-            rotation=rotation,
-            translation=-rotation @ world[:3, 3],
-        )
+        right, down, ahead = map(tuple, rotation.tolist())
+        shift = tuple((-rotation @ world[:3, 3]).tolist())
+        fx, fy = projection[0][0] * width / 2, projection[1][1] * height / 2
+        cx, cy = (1 - projection[0][2]) * width / 2, (1 + projection[1][2]) * height / 2
+        return Camera(width, height, fx, fy, cx, cy, (right, down, ahead), shift)
 
     def render(self, _header: wire.Header, _arrays: wire.Arrays) -> tuple[wire.Header, wire.Arrays]:
         if not self.states:

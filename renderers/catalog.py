@@ -11,16 +11,18 @@ assets:
     size: [0.4, 0.4, 0.5]                # metres: along x, along y, height
     up: z                                # axis that points up, as Blender imports the file
     front: -y                            # axis that its front looks along
+    fronted: false                       # true: has a front of its own, as a chair has
+    turnable: true                       # looks different when turned, as a mug does; true where fronted
     painted: [Wood]                      # the file's materials that take the object's colour and material
+
+Where fronted or turnable is left out, the noun answers: a chair has a front, a new noun neither.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal, Self
 
@@ -29,11 +31,13 @@ import pyarrow.fs
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from renderers.fetch import Folder, LocalFolder, RemoteFolder
 from renderers.raw import RawMesh
 from renderers.shapes import BUILDERS, ProceduralShapes
+from renderers.sidefiles import with_side_files
 from spatial.lexicon import Lexicon
 from spatial.scene import Floats, Mesh, SpatialError, Vec3
-from spatial.vocabulary import NOUNS
+from spatial.vocabulary import FRONTED, NOUNS, TURNABLE
 
 Load = Callable[[Path], RawMesh]
 
@@ -68,7 +72,10 @@ class Words(_Strict):
 
 
 class Asset(_Strict):
-    """One entry. size: full extents in metres once up is z and the front looks towards -y."""
+    """One entry. size: full extents in metres once up is z and the front looks towards -y.
+
+    fronted, turnable: None leaves the answer to the noun; `has_front` and `can_turn` give it.
+    """
 
     id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
     noun: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_ ]*$")]
@@ -82,6 +89,8 @@ class Asset(_Strict):
     ]
     up: Axis = "z"
     front: Axis = "-y"
+    fronted: bool | None = None
+    turnable: bool | None = None
     painted: tuple[str, ...] = ()
 
     @field_validator("file")
@@ -100,7 +109,17 @@ class Asset(_Strict):
             raise ValueError(f"up {self.up!r} and front {self.front!r} lie on one axis")
         if self.words is None and self.noun not in NOUNS:
             raise ValueError(f"noun {self.noun!r} is new: give its words in every language")
+        if self.turnable is False and self.has_front:
+            raise ValueError("not turnable, yet fronted: what has a front looks different when turned")
         return self
+
+    @property
+    def has_front(self) -> bool:
+        return self.noun in FRONTED if self.fronted is None else self.fronted
+
+    @property
+    def can_turn(self) -> bool:
+        return self.has_front or (self.noun in TURNABLE if self.turnable is None else self.turnable)
 
 
 class _File(_Strict):
@@ -131,15 +150,9 @@ class Catalog:
 
     @staticmethod
     def open(uri: str, load: Load) -> Catalog:
-        """The catalogue at a path, or at a URI that pyarrow reads; all of its files must be there.
-
-        Raises SpatialError "missing_catalog", "bad_catalog" or "missing_asset", one line each.
-        """
-        assets, folder = read_catalog(uri)
-        for asset in assets:
-            if not (folder / asset.file).is_file():
-                raise _absent(asset, folder)
-        return Catalog(assets, folder, load)
+        """The catalogue at a path, or at a URI that pyarrow reads. Raises SpatialError as `read_catalog`."""
+        found = read_catalog(uri)
+        return Catalog(found.assets, found.folder, load)
 
     @property
     def nouns(self) -> tuple[str, ...]:
@@ -170,13 +183,21 @@ class Catalog:
             entry = self._assets[asset]
             path = self._folder / entry.file
             if not path.is_file():
-                raise _absent(entry, self._folder)
+                raise SpatialError("missing_asset", f"asset {asset!r}: there is no file {path}")
             self._meshes[asset] = normalise(self._load(path), entry)
         return self._meshes[asset]
 
     def size(self, asset: str) -> Vec3:
         """Full extents, metres. Raises SpatialError("unknown_asset")."""
         return self._assets[asset].size if asset in self._assets else self._procedural.size(asset)
+
+    def fronted(self, asset: str) -> bool:
+        """Raises SpatialError("unknown_asset")."""
+        return self._assets[asset].has_front if asset in self._assets else self._procedural.fronted(asset)
+
+    def turnable(self, asset: str) -> bool:
+        """Raises SpatialError("unknown_asset")."""
+        return self._assets[asset].can_turn if asset in self._assets else self._procedural.turnable(asset)
 
     def licence(self, asset: str) -> str:
         """As the catalogue gives it, else that of the procedural meshes.
@@ -186,31 +207,40 @@ class Catalog:
         return self._assets[asset].licence if asset in self._assets else self._procedural.licence(asset)
 
 
-def identity(uri: str) -> str:
-    """A sha256 over the catalogue's entries and the files that they name: the same wherever they lie.
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A catalogue with its files at hand.
 
-    Raises SpatialError as `Catalog.open` does.
+    folder: local, with every file of `files`. files: for each asset the names of its file and of those that
+    it needs (buffers, materials, textures), relative to the folder.
     """
-    assets, folder = read_catalog(uri)
+
+    assets: tuple[Asset, ...]
+    folder: Path
+    files: tuple[tuple[str, ...], ...]
+
+
+def identity(uri: str) -> str:
+    """A sha256 over the catalogue's entries and all files that they need: the same wherever they lie.
+
+    Raises SpatialError as `read_catalog` does.
+    """
+    found = read_catalog(uri)
     digest = hashlib.sha256()
-    for asset in assets:
-        if not (folder / asset.file).is_file():
-            raise _absent(asset, folder)
-        digest.update(asset.model_dump_json().encode())
-        digest.update(hashlib.sha256((folder / asset.file).read_bytes()).digest())
+    for asset, names in zip(found.assets, found.files, strict=True):
+        digest.update(hashlib.sha256(asset.model_dump_json().encode()).digest())
+        for name in names:
+            digest.update(hashlib.sha256(name.encode()).digest())
+            with (found.folder / name).open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
 
 
-def _absent(asset: Asset, folder: Path) -> SpatialError:
-    return SpatialError("missing_asset", f"asset {asset.id!r}: there is no file {folder / asset.file}")
+def read_catalog(uri: str) -> Found:
+    """A catalogue at a path, or at a URI that pyarrow reads; remote files are copied, each version once.
 
-
-def read_catalog(uri: str) -> tuple[tuple[Asset, ...], Path]:
-    """The entries of a catalogue, and the local folder with their files.
-
-    From a URI each asset's file is copied once into the system's temporary folder, and nothing beside it:
-    there, textures and buffers have to be inside (.glb, .blend).
-    Raises SpatialError "missing_catalog", "bad_catalog" or "missing_asset".
+    Raises SpatialError, one line: "missing_catalog", "bad_catalog", "missing_asset" for a file that is not
+    there, "corrupt_asset" for one that does not tell which others it needs.
     """
     remote = "://" in uri
     try:
@@ -220,29 +250,22 @@ def read_catalog(uri: str) -> tuple[tuple[Asset, ...], Path]:
     except (OSError, ValueError) as error:
         raise SpatialError("missing_catalog", f"asset catalogue {uri}: {_line(error)}") from None
     assets = parse_catalog(text, uri)
-    if not remote:
-        return assets, Path(path).parent
-    # Named by content, so that a changed catalogue gets a folder of its own.
-    name = hashlib.blake2b(uri.encode() + text, digest_size=8).hexdigest()
-    folder = Path(tempfile.gettempdir()) / f"spatialpix-assets-{name}"
-    for asset in assets:
-        _copy(files, str(PurePosixPath(path).parent / asset.file), folder / asset.file, asset)
-    return assets, folder
-
-
-def _copy(files: pyarrow.fs.FileSystem, source: str, target: Path, asset: Asset) -> None:
-    """Fetch one file unless it is there; it appears under its name when it is whole."""
-    if target.exists():
-        return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f"{target.name}.{os.getpid()}.part")
+    above = PurePosixPath(path).parent
+    folder: Folder = RemoteFolder(files, above, uri) if remote else LocalFolder(Path(above))
+    names = tuple(_needed(asset, folder) for asset in assets)
     try:
-        with files.open_input_stream(source) as stream, part.open("wb") as file:
-            shutil.copyfileobj(stream, file)
+        return Found(assets, folder.local(), names)
     except OSError as error:
-        part.unlink(missing_ok=True)
-        raise SpatialError("missing_asset", f"asset {asset.id!r}: {asset.file}: {_line(error)}") from None
-    part.replace(target)
+        raise SpatialError("missing_asset", f"asset catalogue {uri}: {_line(error)}") from None
+
+
+def _needed(asset: Asset, folder: Folder) -> tuple[str, ...]:
+    try:
+        return with_side_files(asset.file, folder)
+    except SpatialError as error:
+        raise SpatialError(error.reason, f"asset {asset.id!r}: {error}") from None
+    except OSError as error:
+        raise SpatialError("missing_asset", f"asset {asset.id!r}: {_line(error)}") from None
 
 
 def parse_catalog(text: str | bytes, name: str = "catalogue") -> tuple[Asset, ...]:

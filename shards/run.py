@@ -75,7 +75,8 @@ class Run:
             raise NotFound(f"{storage.uri} holds no run (it has no {RUN_FILE}): check the path") from None
         return cls(storage, content["config"], content["run_id"])
 
-    def folder(self, stage: str, route: str | None, fingerprint: str) -> str:
+    @staticmethod
+    def folder(stage: str, route: str | None, fingerprint: str) -> str:
         """A stage's folder, for example "pairs-blender-1a2b3c4d"."""
         return "-".join(part for part in (stage, route, fingerprint[:8]) if part)
 
@@ -85,10 +86,6 @@ class Run:
     def done(self, folder: str) -> set[str]:
         """The ids of units whose shard exists: one listing."""
         return {_unit_id(key) for key in self._shards(folder)}
-
-    def is_done(self, folder: str, unit_id: str) -> bool:
-        """One request, for a worker that wants to know of its own unit."""
-        return self.storage.exists(self.shard_key(folder, unit_id))
 
     def commit(
         self, folder: str, unit: Unit | str, table: pa.Table, footer_counts: Mapping[str, int]

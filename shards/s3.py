@@ -22,7 +22,7 @@ import boto3
 from botocore import exceptions
 from botocore.config import Config
 
-from shards.storage import Entry, NotFound, StorageError, check_key
+from shards.objects import Entry, NotFound, StorageError, check_key
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -76,7 +76,7 @@ class S3Options:
 
 
 class S3Storage:
-    """Objects of `bucket` under `prefix`; see `shards.storage.Storage`.
+    """Objects of `bucket` under `prefix`; see `shards.objects.Storage`.
 
     Credentials, region and endpoint come from where boto3 looks for them: the environment (AWS_ENDPOINT_URL
     among it), ~/.aws, or the machine's role.

@@ -247,7 +247,18 @@ class _Reader:
             meaning = _instruction(end[0], (*end[1], *captured)) if end and stop == len(tokens) else None
             if meaning is not None:
                 found[meaning] = None
+        for motion in list(found):
+            for rest in _at_rest(motion):
+                found.pop(rest, None)
         return list(found)
+
+
+def _at_rest(motion: Instruction) -> Iterator[Instruction]:
+    """What the words of a motion are not meant to say: "to the left" is no place, "closer to it" no relation."""
+    if motion.kind == "move" and motion.direction in ("left", "right"):
+        yield Instruction("place", motion.subject, region=motion.direction)
+    if motion.kind == "move" and motion.value == "toward":
+        yield Instruction("relate", motion.subject, motion.reference, relation="next_to")
 
 
 _Passed = tuple[tuple[str, Fields] | None, Fields, int]

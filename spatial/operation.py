@@ -128,8 +128,9 @@ def invert(operation: Operation) -> Operation:
         inverse=not operation.inverse,
     )
     if operation.kind == "move" and operation.unit == "factor" and operation.amount:
-        # Half of the way there is the whole of the remaining way back.
-        inverted = replace(inverted, amount=operation.amount / (1 - operation.amount))
+        # Half of the way there is the whole of the remaining way back, and the other way round.
+        left = 1 - operation.amount if operation.value == "toward" else 1 + operation.amount
+        inverted = replace(inverted, amount=operation.amount / left)
     if operation.kind == "duplicate":  # it is the copies that go
         inverted = replace(inverted, subject=operation.objects[0] if len(operation.objects) == 1 else None)
     if operation.kind == "remove":

@@ -22,9 +22,7 @@ from spatial.vocabulary import (
     COLORS,
     LIGHTINGS,
     MATERIALS,
-    NOUNS,
     SUPPORTS,
-    TURNABLE,
     recognisable,
 )
 
@@ -45,12 +43,14 @@ class _Context:
             raise SpatialError("unfit_scene", "the scene has nothing for this kind of edit")
         return options[int(self.rng.integers(len(options)))]
 
-    def loose(self, nouns: frozenset[str] | None = None) -> list[SceneObject]:
-        """Objects that carry nothing, of some nouns."""
+    def loose(self) -> list[SceneObject]:
+        """Objects that carry nothing."""
         carried = {thing.support for thing in self.scene.objects}
-        return [
-            t for t in self.scene.objects if t.id not in carried and (nouns is None or t.noun in nouns)
-        ]  # fmt: skip
+        return [thing for thing in self.scene.objects if thing.id not in carried]
+
+    def turnable(self) -> list[SceneObject]:
+        """Objects that carry nothing and look different when turned."""
+        return [thing for thing in self.loose() if self.shapes.turnable(thing.asset)]
 
     def words(self, thing: SceneObject, *avoid: SceneObject) -> Expression:
         ids = [other.id for other in avoid]
@@ -150,7 +150,7 @@ def _relate(c: _Context) -> Instruction:
         thing, reference = c.two(lambda t: t.noun in SUPPORTS and t.support is None)
     else:
         thing, reference = c.two(
-            lambda t: t.support is None and relations.frames_agree(relation, t, camera)
+            lambda t: t.support is None and relations.frames_agree(relation, t, camera, c.shapes)
         )  # fmt: skip
     said = Instruction(
         "relate", subject=c.words(thing, reference), relation=relation, reference=c.words(reference, thing)
@@ -180,7 +180,7 @@ def _align(c: _Context) -> Instruction:
 
 
 def _rotate(c: _Context) -> Instruction:
-    said = Instruction("rotate", subject=c.words(c.pick(c.loose(TURNABLE))))
+    said = Instruction("rotate", subject=c.words(c.pick(c.turnable())))
     if c.rng.random() < 0.1:
         return replace(said, amount=180.0, unit="degree")
     said = replace(said, direction=c.pick(("clockwise", "counterclockwise")))
@@ -215,17 +215,15 @@ def _resize(c: _Context) -> Instruction:
 def _new(c: _Context) -> Expression:
     """Words for something to add: not to be taken for what is there already."""
     there = {thing.noun for thing in c.scene.objects}
-    fresh = [noun for noun in _addable(c.shapes) if noun not in there]
+    fresh = [noun for noun in c.shapes.nouns if noun not in there]
     color = c.pick(COLORS) if c.rng.random() < 0.7 else None
     material = c.pick(MATERIALS) if c.rng.random() < 0.25 else None
     noun = c.pick(fresh)
     if not recognisable(noun, color, material):
         material = None
+    if not any(c.shapes.mesh(asset).painted for asset in c.shapes.assets(noun)):
+        color = material = None
     return Expression(noun, color=color, material=material)
-
-
-def _addable(shapes: Shapes) -> list[str]:
-    return [noun for noun in NOUNS if shapes.assets(noun)]
 
 
 def _add(c: _Context) -> Instruction:
@@ -239,7 +237,7 @@ def _add(c: _Context) -> Instruction:
         relation = c.pick(("left_of", "right_of", "in_front_of", "behind", "next_to"))
         fit = [
             t for t in c.scene.objects
-            if t.support is None and relations.frames_agree(relation, t, camera)
+            if t.support is None and relations.frames_agree(relation, t, camera, c.shapes)
         ]  # fmt: skip
         return replace(said, relation=relation, reference=c.words(c.pick(fit)))
     return said
@@ -302,7 +300,7 @@ def _mirror(c: _Context) -> Instruction:
     camera = c.scene.camera
     # An object seen from straight ahead or behind looks the same mirrored.
     askew = [
-        t for t in c.loose(TURNABLE)
+        t for t in c.turnable()
         if abs(float(geometry.front(t) @ geometry.right_axis(camera))) > 0.35
     ]  # fmt: skip
     return Instruction("mirror", subject=c.words(c.pick(askew)))

@@ -52,7 +52,7 @@ def matching(expression: Expression, scene: Scene, shapes: Shapes) -> list[Scene
     ]
     if expression.relation is not None and expression.reference is not None:
         reference = scene[ground(expression.reference, scene, shapes)]
-        if not relations.frames_agree(expression.relation, reference, scene.camera):
+        if not relations.frames_agree(expression.relation, reference, scene.camera, shapes):
             raise SpatialError(
                 "ambiguous_reference",
                 f"{expression.relation} {reference.id}: the viewer and the {reference.noun} disagree",

@@ -10,7 +10,6 @@ import numpy as np
 
 from spatial import geometry
 from spatial.scene import Camera, Floats, Scene, SceneObject, Shapes
-from spatial.vocabulary import FRONTED
 
 MARGIN = 0.25
 NEAR = 0.6  # next to: at most this gap between footprints, metres
@@ -37,12 +36,12 @@ def offset(subject: SceneObject, reference: SceneObject, camera: Camera) -> Floa
     return np.array([step @ geometry.right_axis(camera), step @ geometry.away_axis(camera)])
 
 
-def frames_agree(relation: str, reference: SceneObject, camera: Camera) -> bool:
+def frames_agree(relation: str, reference: SceneObject, camera: Camera, shapes: Shapes) -> bool:
     """Whether the viewer and a thing with a front of its own mean the same by the relation.
 
     "Behind the car" is clear when the car faces the viewer, "left of the car" when it shows its back.
     """
-    if relation not in AXES or reference.noun not in FRONTED:
+    if relation not in AXES or not shapes.fronted(reference.asset):
         return True
     ahead = geometry.front(reference)
     own_right = np.array([ahead[1], -ahead[0]])

@@ -167,7 +167,7 @@ def _relate(context: Context) -> Operation:
     reference2 = context.find(said.reference2) if said.relation == "between" else None
     if said.relation is None or thing.id in (reference.id, reference2 and reference2.id):
         raise SpatialError("incomplete", "relate needs a relation to something else")
-    if not relations.frames_agree(said.relation, reference, scene.camera):
+    if not relations.frames_agree(said.relation, reference, scene.camera, shapes):
         raise SpatialError(
             "ambiguous_frame", f"{said.relation} {reference.id}: the viewer and the {reference.noun} disagree"
         )
@@ -273,7 +273,7 @@ def _add(context: Context) -> Operation:
     if (
         reference
         and said.relation
-        and not relations.frames_agree(said.relation, reference, context.scene.camera)
+        and not relations.frames_agree(said.relation, reference, context.scene.camera, context.shapes)
     ):
         raise SpatialError("ambiguous_frame", f"{said.relation} {reference.id}: two frames disagree")
     things = placement.new_things(

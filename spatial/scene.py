@@ -179,6 +179,10 @@ class Shapes(Protocol):
 
     def __hash__(self) -> int: ...
 
+    @property
+    def nouns(self) -> tuple[str, ...]:
+        """Every noun with an asset, in an order that stays: random draws go by it."""
+
     def mesh(self, asset: str) -> Mesh: ...
 
     def size(self, asset: str) -> Vec3:
@@ -186,3 +190,9 @@ class Shapes(Protocol):
 
     def assets(self, noun: str) -> tuple[str, ...]:
         """The assets that a noun may stand for."""
+
+    def fronted(self, asset: str) -> bool:
+        """Whether it has a front of its own (-y), from which people may tell its left and right."""
+
+    def turnable(self, asset: str) -> bool:
+        """Whether it looks different when turned about the vertical; all that is fronted does."""

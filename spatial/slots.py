@@ -117,6 +117,25 @@ class AreCounted:
 
 
 @dataclass(frozen=True, slots=True)
+class MoreCounted:
+    """English counted things beside those that there are, only understood: "two more trees"."""
+
+    fields: tuple[str, ...] = ("subject", "amount", "unit")
+
+    def say(self, instruction: Instruction, words: Words) -> list[str]:
+        return []
+
+    def read(self, sentence: Sentence, start: int) -> list[tuple[Fields, int]]:
+        return [
+            ((("subject", thing), ("amount", float(number)), ("unit", "count")), end)
+            for number, middle in number_at(sentence.tokens, start, sentence.language)
+            if number == int(number) and number > 0
+            if sentence.tokens[middle : middle + 1] in (("more",), ("extra",), ("additional",))
+            for thing, end in sentence.phrases.plain(middle + 1, "one" if number == 1 else "many")
+        ]
+
+
+@dataclass(frozen=True, slots=True)
 class Plural:
     """Things without their number: "red balls"."""
 
@@ -316,6 +335,7 @@ SLOTS: dict[str, Slot] = {
     "reference2": Named("reference2"),
     "counted": Counted(),
     "are_counted": AreCounted(),
+    "more_counted": MoreCounted(),
     "numbered": Counted(explicit=True),
     "things": Plural(),
     "number": Number(),

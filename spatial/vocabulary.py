@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-# Things with a procedural mesh. "fronted": has a front of its own. "yaw": looks different turned by 90 degrees.
+# Things with a procedural mesh.
 NOUNS = (
     "ball", "cube", "cone", "cylinder", "mug", "bottle", "bowl", "vase", "teapot", "table", "chair",
     "lamp", "book", "candle", "tree", "cactus", "mushroom", "house", "car", "truck", "boat", "rocket",
     "cat", "dog", "duck", "snowman",
 )  # fmt: skip
+# Have a front of their own; look different turned by 90 degrees. For one thing of a scene ask `Shapes`: a
+# catalogue may say otherwise for an asset of its own.
 FRONTED = frozenset({"chair", "house", "car", "truck", "boat", "cat", "dog", "duck", "snowman"})
 TURNABLE = FRONTED | {"mug", "teapot"}
 # Flat enough on top for something to stand on.

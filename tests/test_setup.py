@@ -49,11 +49,12 @@ def steps(monkeypatch):
     monkeypatch.setattr(setup, "find_uv", lambda: "uv")
     monkeypatch.setattr(setup, "make_environment", lambda uv: taken.append("environment"))
     monkeypatch.setattr(setup, "install_packages", lambda uv, requirements: taken.append("packages"))
+    monkeypatch.setattr(setup, "mend_torchvision", lambda: taken.append("torchvision"))
     monkeypatch.setattr(setup, "install_libraries", lambda: taken.append("libraries"))
     return taken
 
 
-ALL_STEPS = ["environment", "packages", "libraries"]
+ALL_STEPS = ["environment", "packages", "torchvision", "libraries"]
 
 
 def test_nothing_is_done_when_nothing_changed(checkout, steps):
@@ -272,6 +273,56 @@ def test_anybody_else_is_told_the_command(blender_lacks, monkeypatch):
     with pytest.raises(setup.SetupError, match=r"sudo apt-get install .*libxi6"):
         setup.install_libraries()
     assert blender_lacks == []
+
+
+# --- torchvision beside a CPU torch ---------------------------------------------------------------
+
+
+@pytest.fixture
+def cuda_torchvision(checkout, monkeypatch):
+    """A site folder whose torchvision fails as a CUDA build does, until its schemas are declared."""
+    site = checkout / ".venv" / "lib" / "python3.11" / "site-packages"
+    (site / "torchvision").mkdir(parents=True)
+    (site / "torch.py").write_text(
+        "class library:\n    names = []\n    define = staticmethod(lambda name, _: library.names.append(name))\n"
+    )
+    (site / "torchvision" / "__init__.py").write_text(
+        "import torch\n"
+        "if 'torchvision::nms' not in torch.library.names:\n"
+        "    raise RuntimeError('operator torchvision::nms does not exist')\n"
+    )
+    (checkout / "scripts").mkdir()
+    (checkout / "scripts" / "torchvision_ops.py").write_text(
+        (ROOT / "scripts" / "torchvision_ops.py").read_text()
+    )
+    python = checkout / ".venv" / "bin" / "python"
+    python.unlink()
+    python.write_text(
+        f"#!{sys.executable} -S\n"
+        "import site, sys\n"
+        f"sys.path.insert(0, {str(site)!r}); site.addsitedir({str(site)!r})\n"
+        "exec(sys.argv[2])\n"
+    )
+    python.chmod(0o755)
+    return site
+
+
+def test_a_cuda_torchvision_is_made_to_import_beside_a_cpu_torch(cuda_torchvision):
+    setup.mend_torchvision()
+    assert (cuda_torchvision / "_torchvision_ops.pth").exists()
+    setup.mend_torchvision()  # and once mended it is left alone
+
+
+def test_a_torchvision_that_imports_is_left_alone(cuda_torchvision):
+    (cuda_torchvision / "torchvision" / "__init__.py").write_text("")
+    setup.mend_torchvision()
+    assert not (cuda_torchvision / "_torchvision_ops.pth").exists()
+
+
+def test_a_torchvision_that_fails_otherwise_is_an_error(cuda_torchvision):
+    (cuda_torchvision / "torchvision" / "__init__.py").write_text("raise RuntimeError('half a file')")
+    with pytest.raises(setup.SetupError, match="half a file"):
+        setup.mend_torchvision()
 
 
 # --- the compiled files ---------------------------------------------------------------------------

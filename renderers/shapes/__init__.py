@@ -8,6 +8,7 @@ from functools import cache
 from renderers.shapes import animals, furniture, kitchen, nature, vehicles
 from renderers.shapes.primitives import Solid, join
 from spatial.scene import Mesh, SpatialError, Vec3
+from spatial.vocabulary import FRONTED, TURNABLE
 
 LICENCE = "Apache-2.0"
 
@@ -79,8 +80,13 @@ def _built(asset: str) -> Mesh:
 class ProceduralShapes:
     """`Shapes` of the procedural meshes; an asset's name is its noun.
 
-    All raise SpatialError("unknown_asset").
+    All methods raise SpatialError("unknown_asset").
     """
+
+    @property
+    def nouns(self) -> tuple[str, ...]:
+        """Those of the vocabulary, in its order."""
+        return tuple(BUILDERS)
 
     def mesh(self, asset: str) -> Mesh:
         """In the unit box; built once in a process."""
@@ -93,6 +99,14 @@ class ProceduralShapes:
     def assets(self, noun: str) -> tuple[str, ...]:
         """The one mesh of the noun."""
         return (self._known(noun),)
+
+    def fronted(self, asset: str) -> bool:
+        """As the vocabulary has it."""
+        return self._known(asset) in FRONTED
+
+    def turnable(self, asset: str) -> bool:
+        """As the vocabulary has it."""
+        return self._known(asset) in TURNABLE
 
     def licence(self, asset: str) -> str:
         """SPDX identifier."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from renderers.passes import Lens, cast
+from renderers.passes import cast
 from spatial import geometry
 from spatial.scene import Scene, Shapes
 from spatial.view import View
@@ -19,16 +19,11 @@ def boxes() -> Boxes:
 
 def look(scene: Scene, shapes: Shapes, image: np.ndarray | None = None) -> View:
     """The scene as its camera sees it, over an endless floor."""
-    camera = scene.camera
-    lens = Lens(
-        camera.width, camera.height, camera.fx, camera.fy, camera.cx, camera.cy,
-        np.asarray(camera.rotation, float), np.asarray(camera.translation, float),
-    )  # fmt: skip
     things = [
         (geometry.world_vertices(t, shapes).astype(np.float32), shapes.mesh(t.asset).triangles)
         for t in scene.objects
     ]
     floor = np.array([[-50, -50, 0], [50, -50, 0], [50, 50, 0], [-50, 50, 0]], np.float32)
-    passes = cast(things, [(floor, np.array([[0, 1, 2], [0, 2, 3]], np.int32))], lens)
+    passes = cast(things, [(floor, np.array([[0, 1, 2], [0, 2, 3]], np.int32))], scene.camera)
     view = passes.view(scene)
     return View(view.scene, view.amodal, view.visible, view.depth, image)

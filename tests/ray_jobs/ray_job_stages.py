@@ -102,6 +102,17 @@ class DoesNotStart(Rows):
         raise FileNotFoundError("no weights at models/clip.pt: run make models")
 
 
+class StartsAtTheSecondTry(Rows):
+    """Meets a storage error in its constructor until the marker file in its settings is there."""
+
+    def __init__(self, **keywords: Any) -> None:
+        marker = Path(keywords["settings"]["marker"])
+        if not marker.exists():
+            marker.touch()
+            raise StorageError("busy", "the server is too busy, even after retries")
+        super().__init__(**keywords)
+
+
 class DiesWhileStarting(Rows):
     def __init__(self, **keywords: Any) -> None:
         os.kill(os.getpid(), signal.SIGKILL)

@@ -97,6 +97,13 @@ def test_stage_that_does_not_start_ends_the_run_in_one_line(run_folder):
     assert str(failed.value) == "stage 'pairs' does not start: no weights at models/clip.pt: run make models"
 
 
+@pytest.mark.usefixtures("cluster")
+def test_storage_error_while_a_stage_starts_costs_no_run(run_folder, tmp_path):
+    late = stages({"marker": str(tmp_path / "asked")}, factory="StartsAtTheSecondTry")
+    outcome = run(units(3), late, run_folder)
+    assert (outcome.done, outcome.failures) == (3, {})
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
 def test_stage_whose_process_dies_while_starting_ends_the_run(run_folder):

@@ -20,7 +20,6 @@ from pycocotools import mask as coco
 
 from filters.geometry import GeometryScores, decide
 from filters.thresholds import GeometryThresholds
-from renderers.catalog import identity
 from renderers.rows import done_row, said_row
 from renderers.sampler import SamplerSettings, sample_scene
 from renderers.shapes import ProceduralShapes
@@ -356,6 +355,7 @@ def test_assets_of_a_new_noun_are_rendered_named_in_both_languages_and_carry_the
     cube = ProceduralShapes().mesh("cube")
     (tmp_path / "stool.glb").write_bytes(glb(cube.vertices, cube.triangles))
     (tmp_path / "block.obj").write_text(OBJ)
+    (tmp_path / "block.mtl").write_text("newmtl Paint\nKd 1 0 0\n")
     entries = [
         json.loads(entry(**STOOL, id="stool_glb", file="stool.glb", up="z", front="-y", painted=[])),
         json.loads(entry(**STOOL, id="stool_obj", file="block.obj", painted=[])),
@@ -384,17 +384,3 @@ def test_pictures_open_with_another_reader(made: list[Row]) -> None:
 
     with Image.open(io.BytesIO(made[0]["edited_image"]["bytes"])) as picture:
         assert (picture.format, picture.size, picture.mode) == ("PNG", (64, 64), "RGB")
-
-
-def test_a_catalogue_is_known_by_its_files_content_and_not_by_its_place(tmp_path: Path) -> None:
-    for place in ("here", "there"):
-        (tmp_path / place).mkdir()
-        (tmp_path / place / "block.obj").write_text(OBJ)
-        (tmp_path / place / "assets.yaml").write_text(entry())
-    here, there = (str(tmp_path / place / "assets.yaml") for place in ("here", "there"))
-    assert identity(here) == identity(there)
-    (tmp_path / "there" / "block.obj").write_text(OBJ + "v 9 9 9\n")
-    assert identity(here) != identity(there)
-    (tmp_path / "there" / "block.obj").unlink()
-    with pytest.raises(SpatialError, match="there is no file"):
-        identity(there)

@@ -81,7 +81,7 @@ def test_a_killed_process_is_reported_and_the_next_call_starts_another() -> None
             worker.render()
         with pytest.raises(BlenderCrashed, match="prepare"):
             worker.render()
-        assert worker.prepare(SMALL, SMALL)[0].area(0) > 0
+        assert worker.prepare(SMALL, SMALL)[0].visible(0).any()
         assert worker.render()[0].shape == (32, 32, 3)
         assert worker.pid != first and worker.restarts == 1
         assert worker.scenes == 2 and worker.cycles_seconds > 0
@@ -240,7 +240,7 @@ def test_corrupt_and_absent_files_are_one_clear_line(blender: BlenderWorker, tmp
     with pytest.raises(SpatialError, match="no such file") as error:
         blender.load_mesh(tmp_path / "absent.glb")
     assert error.value.reason == "missing_asset"
-    assert blender.prepare(SMALL, SMALL)[0].area(0) > 0
+    assert blender.prepare(SMALL, SMALL)[0].visible(0).any()
 
 
 @pytest.mark.parametrize(

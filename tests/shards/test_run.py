@@ -43,8 +43,8 @@ def test_another_configuration_is_noted_and_the_old_one_kept(storage: Storage) -
 
 def test_folders_are_named_by_stage_route_and_fingerprint(storage: Storage) -> None:
     run = Run.create_or_open(storage, {})
-    assert run.folder("pairs", "blender", "1a2b3c4d" * 8) == "pairs-blender-1a2b3c4d"
-    assert run.folder("edits", None, "1a2b3c4d" * 8) == "edits-1a2b3c4d"
+    assert Run.folder("pairs", "blender", "1a2b3c4d" * 8) == "pairs-blender-1a2b3c4d"
+    assert Run.folder("edits", None, "1a2b3c4d" * 8) == "edits-1a2b3c4d"
     assert run.shard_key(FOLDER, "blender-0000007") == f"{FOLDER}/part-blender-0000007.parquet"
 
 
@@ -60,8 +60,6 @@ def test_what_is_committed_is_done_and_counted(storage: Storage) -> None:
     assert run.commit(f"{FOLDER[:-1]}e", "other", verdicts("x"), {"accepted": 9})
     storage.write(f"{FOLDER}/notes.txt", b"no shard")
     assert run.done(FOLDER) == {"blender-0000000", "blender-0000001", "all"}
-    assert run.is_done(FOLDER, "all")
-    assert not run.is_done(FOLDER, "blender-0000002")
     assert run.counts(FOLDER) == Run.open(storage).counts(FOLDER)
     assert run.counts(FOLDER) == {"accepted": 3, "rejected:out_of_frame": 1}
     storage.delete(run.shard_key(FOLDER, "blender-0000001"))

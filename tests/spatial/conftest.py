@@ -7,7 +7,7 @@ import pytest
 
 from spatial import geometry
 from spatial.scene import Mesh, Pose, Scene, SceneObject, SpatialError, Vec3
-from spatial.vocabulary import NOUNS
+from spatial.vocabulary import FRONTED, NOUNS, TURNABLE
 
 
 class Boxes:
@@ -27,6 +27,10 @@ class Boxes:
             np.zeros(12, bool),
         )
 
+    @property
+    def nouns(self) -> tuple[str, ...]:
+        return NOUNS
+
     def mesh(self, asset: str) -> Mesh:
         return self._mesh
 
@@ -37,6 +41,12 @@ class Boxes:
         if noun not in NOUNS:
             raise SpatialError("unknown_asset", noun)
         return (noun,)
+
+    def fronted(self, asset: str) -> bool:
+        return asset in FRONTED
+
+    def turnable(self, asset: str) -> bool:
+        return asset in TURNABLE
 
 
 @pytest.fixture(scope="session")

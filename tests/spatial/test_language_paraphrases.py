@@ -1,14 +1,15 @@
 # ruff: noqa: E501 - one sentence and its meaning a line
-"""People's own words: forty sentences in each language that no template was written for one by one."""
+"""People's own words, in each language: what an ordinary user of an image editor would type."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from spatial.instruction import Expression, Instruction
-from spatial.language import parse_any
+from spatial.language import parse, parse_any, say
 
 
 def thing(noun: str, color: str | None = None, **details: Any) -> Expression:
@@ -70,6 +71,65 @@ ENGLISH = [
     ("the red ball should be slightly further right", said("move", RED_BALL, direction="right", vagueness="slightly")),
     ("move the red ball to the left, then remove the cube", said("sequence", steps=(said("move", RED_BALL, direction="left"), said("remove", CUBE)))),
     ("paint the ball red, turn it around and zoom in", said("sequence", steps=(said("recolor", BALL, value="red"), said("rotate", IT, amount=180.0, unit="degree"), said("zoom", value="in")))),
+    ("move the cat up 15%", said("move", CAT, direction="up", amount=15.0, unit="percent_height")),
+    ("shift the ball 10 percent right", said("move", BALL, direction="right", amount=10.0, unit="percent_width")),
+    ("shift the ball right 10 percent", said("move", BALL, direction="right", amount=10.0, unit="percent_width")),
+    ("slide the table over to the left 20 cm", said("move", TABLE, direction="left", amount=0.2, unit="metre")),
+    ("scoot the cube over to the left a little", said("move", CUBE, direction="left", vagueness="slightly")),
+    ("pull the mug forward half a meter", said("move", MUG, direction="forward", amount=0.5, unit="metre")),
+    ("push the table back a little", said("move", TABLE, direction="backward", vagueness="slightly")),
+    ("send the cat to the back", said("move", CAT, direction="backward")),
+    ("lift the ball a bit", said("move", BALL, direction="up", vagueness="slightly")),
+    ("raise the mug up 5%", said("move", MUG, direction="up", amount=5.0, unit="percent_height")),
+    ("lower the cup by 10%", said("move", MUG, direction="down", amount=10.0, unit="percent_height")),
+    ("move the bigger ball to the right", said("move", thing("ball", comparison="larger"), direction="right")),
+    ("move the cat behind the cube to the left", said("move", thing("cat", relation="behind", reference=CUBE), direction="left")),
+    ("move ball to the left of the image", said("place", BALL, region="left")),
+    ("put the ball to the right", said("place", BALL, region="right")),
+    ("put the red ball in the bottom left corner", said("place", RED_BALL, region="lower-left")),
+    ("place the mug at the very top", said("place", MUG, region="upper")),
+    ("center the mug", said("place", MUG, region="centre")),
+    ("Please centre the cat in the picture.", said("place", CAT, region="centre")),
+    ("set the mug beside the cat", said("relate", MUG, CAT, relation="next_to")),
+    ("make the cat and the ball switch places", said("swap", CAT, BALL)),
+    ("let the mug and the cube exchange positions", said("swap", MUG, CUBE)),
+    ("turn the cat so it faces the other way", said("rotate", CAT, amount=180.0, unit="degree")),
+    ("rotate the camera 30 degrees left", said("orbit", direction="left", amount=30.0, unit="degree")),
+    ("orbit 30 degrees to the right", said("orbit", direction="right", amount=30.0, unit="degree")),
+    ("orbit left", said("orbit", direction="left")),
+    ("orbit a bit to the left", said("orbit", direction="left", vagueness="slightly")),
+    ("Zoom out by 20%", said("zoom", value="out", amount=1.2, unit="factor")),
+    ("zoom in 20%", said("zoom", value="in", amount=1.2, unit="factor")),
+    ("zoom out 20 percent", said("zoom", value="out", amount=1.2, unit="factor")),
+    ("Can you zoom the camera out by thirty percent?", said("zoom", value="out", amount=1.3, unit="factor")),
+    ("the camera should zoom out by 10%", said("zoom", value="out", amount=1.1, unit="factor")),
+    ("zoom in to 150%", said("zoom", value="in", amount=1.5, unit="factor")),
+    ("zoom out a bit more", said("zoom", value="out", vagueness="slightly")),
+    ("move the camera closer", said("zoom", value="in")),
+    ("pull the camera back", said("zoom", value="out")),
+    ("pan left", said("pan", direction="left")),
+    ("pan up a bit", said("pan", direction="up", vagueness="slightly")),
+    ("pan the camera to the right 10 degrees", said("pan", direction="right", amount=10.0, unit="degree")),
+    ("pan 10° to the right", said("pan", direction="right", amount=10.0, unit="degree")),
+    ("shrink the cat by half", said("resize", CAT, value="smaller", amount=0.5, unit="factor")),
+    ("make the cube half as big", said("resize", CUBE, value="smaller", amount=0.5, unit="factor")),
+    ("enlarge the mug to twice its size", said("resize", MUG, value="larger", amount=2.0, unit="factor")),
+    ("make the mug huge", said("resize", MUG, value="larger")),
+    ("add two more cats", said("add", CAT, amount=2.0, unit="count")),
+    ("I need three more red balls on the left", said("add", RED_BALL, amount=3.0, unit="count", region="left")),
+    ("put one more mug on the table", said("add", MUG, TABLE, amount=1.0, unit="count", relation="on")),
+    ("I need a cat next to the table", said("add", CAT, TABLE, amount=1.0, unit="count", relation="next_to")),
+    ("I want exactly four mugs", said("count", MUG, amount=4.0, unit="count")),
+    ("only keep two cats", said("count", CAT, amount=2.0, unit="count")),
+    ("keep only one cat", said("count", CAT, amount=1.0, unit="count")),
+    ("leave exactly two mugs in the picture", said("count", MUG, amount=2.0, unit="count")),
+    ("recolor the mug in white", said("recolor", MUG, value="white")),
+    ("paint the ball in the color green", said("recolor", BALL, value="green")),
+    ("turn the lights down", said("lighting", value="dimmer")),
+    ("warm up the lighting", said("lighting", value="warmer")),
+    ("cool the light down", said("lighting", value="cooler")),
+    ("lift the mug a bit and make it bigger", said("sequence", steps=(said("move", MUG, direction="up", vagueness="slightly"), said("resize", IT, value="larger")))),
+    ("zoom out 20% then pan left", said("sequence", steps=(said("zoom", value="out", amount=1.2, unit="factor"), said("pan", direction="left")))),
 ]  # fmt: skip
 
 VIETNAMESE = [
@@ -120,6 +180,43 @@ VIETNAMESE = [
     ("lật bức hình theo chiều ngang", said("mirror")),
     ("dời quả bóng qua trái rồi xoá khối lập phương", said("sequence", steps=(said("move", BALL, direction="left"), said("remove", CUBE)))),
     ("Đầu tiên xoá con mèo. Sau đó sơn nó màu đỏ, cuối cùng zoom vào", said("sequence", steps=(said("remove", CAT), said("recolor", IT, value="red"), said("zoom", value="in")))),
+    ("đưa con mèo lại gần cái bàn", said("move", CAT, TABLE, value="toward")),
+    ("nâng quả bóng lên một chút", said("move", BALL, direction="up", vagueness="slightly")),
+    ("hạ cái cốc xuống 10%", said("move", MUG, direction="down", amount=10.0, unit="percent_height")),
+    ("đưa quả bóng ra giữa", said("place", BALL, region="centre")),
+    ("kéo con mèo vào giữa ảnh", said("place", CAT, region="centre")),
+    ("căn giữa cái cốc", said("place", MUG, region="centre")),
+    ("đặt cái cốc ở trên cùng", said("place", MUG, region="upper")),
+    ("xếp con mèo và quả bóng cạnh nhau", said("align", CAT, BALL, value="row")),
+    ("xoay máy quay sang trái 30 độ", said("orbit", direction="left", amount=30.0, unit="degree")),
+    ("xoay camera sang phải một chút", said("orbit", direction="right", vagueness="slightly")),
+    ("xoay máy quay sang phải", said("orbit", direction="right")),
+    ("thu nhỏ góc nhìn 20%", said("zoom", value="out", amount=1.2, unit="factor")),
+    ("thu nhỏ khung hình đi hai mươi phần trăm", said("zoom", value="out", amount=1.2, unit="factor")),
+    ("zoom ra 20%", said("zoom", value="out", amount=1.2, unit="factor")),
+    ("zoom ra thêm 20 phần trăm nhé", said("zoom", value="out", amount=1.2, unit="factor")),
+    ("zoom xa ra 30%", said("zoom", value="out", amount=1.3, unit="factor")),
+    ("cho máy quay zoom ra 20%", said("zoom", value="out", amount=1.2, unit="factor")),
+    ("zoom vào 20%", said("zoom", value="in", amount=1.2, unit="factor")),
+    ("phóng to góc nhìn 20%", said("zoom", value="in", amount=1.2, unit="factor")),
+    ("phóng to khung hình lên thêm 50 phần trăm", said("zoom", value="in", amount=1.5, unit="factor")),
+    ("phóng to 2 lần", said("zoom", value="in", amount=2.0, unit="factor")),
+    ("phóng to lên 30%", said("zoom", value="in", amount=1.3, unit="factor")),
+    ("thu nhỏ 20%", said("zoom", value="out", amount=1.2, unit="factor")),
+    ("phóng to một chút", said("zoom", value="in", vagueness="slightly")),
+    ("thu nhỏ lại một chút", said("zoom", value="out", vagueness="slightly")),
+    ("phóng to lên", said("zoom", value="in")),
+    ("thu nhỏ lại", said("zoom", value="out")),
+    ("lia sang phải", said("pan", direction="right")),
+    ("lia lên trên 10 độ", said("pan", direction="up", amount=10.0, unit="degree")),
+    ("lia sang trái một tí", said("pan", direction="left", vagueness="slightly")),
+    ("chỉ giữ lại hai con mèo", said("count", CAT, amount=2.0, unit="count")),
+    ("chỉ để một con mèo", said("count", CAT, amount=1.0, unit="count")),
+    ("giữ lại đúng ba quả bóng", said("count", BALL, amount=3.0, unit="count")),
+    ("cho cái cốc màu trắng", said("recolor", MUG, value="white")),
+    ("làm cho quả bóng bằng thuỷ tinh", said("material", BALL, value="glass")),
+    ("lật ngược bức ảnh theo chiều ngang", said("mirror")),
+    ("thu nhỏ góc nhìn 20% rồi lia sang trái", said("sequence", steps=(said("zoom", value="out", amount=1.2, unit="factor"), said("pan", direction="left")))),
 ]  # fmt: skip
 
 
@@ -131,3 +228,11 @@ def test_free_english_is_understood(text: str, meaning: Instruction) -> None:
 @pytest.mark.parametrize(("text", "meaning"), VIETNAMESE)
 def test_free_vietnamese_is_understood(text: str, meaning: Instruction) -> None:
     assert parse_any(text) == ("vi", meaning)
+
+
+@pytest.mark.parametrize(("text", "meaning"), [*ENGLISH, *VIETNAMESE])
+def test_what_is_understood_can_be_said_in_both_languages(text: str, meaning: Instruction) -> None:
+    for language in ("en", "vi"):
+        for seed in range(3):
+            again = say(meaning, language, np.random.default_rng(seed))
+            assert parse(again, language) == meaning, again

@@ -301,6 +301,7 @@ def test_undoing_is_described_as_what_undoes(boxes: Boxes) -> None:
     halfway = Instruction("move", subject=ball, reference=cube, value="toward", amount=0.5, unit="factor")
     back = invert(resolved(halfway, room, boxes))
     assert (back.value, back.amount) == ("away", 1.0)
+    assert (invert(back).value, invert(back).amount) == ("toward", 0.5)
     gone = invert(resolved(Instruction("remove", subject=cube), room, boxes))
     assert (gone.kind, gone.amount, gone.unit) == ("add", 1.0, "count")
     copied = resolved(Instruction("duplicate", subject=ball, amount=1.0, unit="count"), room, boxes)

@@ -58,8 +58,9 @@ def test_things_with_a_front_take_relations_only_when_both_frames_agree(
     """A car that faces us has a clear front, one that shows its back a clear left; one seen from the side neither."""
     car = thing("car-1", 0, 0, turn=turn)
     for relation in ("in_front_of", "left_of"):
-        assert relations.frames_agree(relation, car, scene().camera) == (relation == clear)
-    assert all(relations.frames_agree(r, thing("ball-1", 0, 0), scene().camera) for r in relations.AXES)
+        assert relations.frames_agree(relation, car, scene().camera, boxes) == (relation == clear)
+    ball = thing("ball-1", 0, 0)
+    assert all(relations.frames_agree(r, ball, scene().camera, boxes) for r in relations.AXES)
 
 
 @settings(max_examples=60, deadline=None)
@@ -79,14 +80,14 @@ def test_descriptions_are_unique_and_no_part_can_be_dropped(boxes: Boxes, seed: 
 
 
 @pytest.mark.parametrize("turn", [0, 50, 90, 180, -130])
-def test_frames_agree_in_the_mirror_as_they_do_here(turn: float) -> None:
+def test_frames_agree_in_the_mirror_as_they_do_here(turn: float, boxes: Boxes) -> None:
     car, camera = thing("car-1", 0.4, 0, turn=turn), scene().camera
     swapped = {"left_of": "right_of", "right_of": "left_of"}
     for relation in relations.AXES:
         there = relations.frames_agree(
-            swapped.get(relation, relation), mirror_object(car), mirror_camera(camera)
+            swapped.get(relation, relation), mirror_object(car), mirror_camera(camera), boxes
         )
-        assert relations.frames_agree(relation, car, camera) == there
+        assert relations.frames_agree(relation, car, camera, boxes) == there
 
 
 def test_larger_has_to_look_larger_too(boxes: Boxes) -> None:
