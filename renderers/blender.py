@@ -67,7 +67,7 @@ class Studio:
             self.scene.eevee.taa_render_samples = settings["samples"]
         else:
             render.engine = "CYCLES"
-        cycles.device = _choose_device(settings["device"])
+        self.device = cycles.device = _choose_device(settings["device"])
         cycles.samples = settings["samples"]
         cycles.use_adaptive_sampling = False  # the same samples at every pixel, before and after
         cycles.use_light_tree = False  # one sun and a map: nothing to choose among

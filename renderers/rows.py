@@ -25,7 +25,7 @@ OUTPUT_LICENCE = "CC0-1.0"  # what we render from our own scenes
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Made:
-    """A pair with its pictures and figures."""
+    """A pair with its pictures and figures. device: what rendered it; another device's pixels differ a little."""
 
     said: Instruction
     text: str
@@ -34,6 +34,7 @@ class Made:
     after: View
     scores: GeometryScores
     lexicon: Lexicon
+    device: str
 
 
 def pair_id(unit: Unit, number: int) -> str:
@@ -101,7 +102,9 @@ def row_of(
         "provenance": {
             "kind": "render",
             "config": about["run_id"],
-            "details": json.dumps({"assets": licences, "environments": ENVIRONMENTS_LICENCE}),
+            "details": json.dumps(
+                {"assets": licences, "environments": ENVIRONMENTS_LICENCE, "device": made.device}
+            ),
         },
     }
 

@@ -19,6 +19,8 @@ from spatial.scene import SpatialError
 
 
 class Server(Protocol):
+    device: str  # what it computes on, told with the first answer
+
     def answer(self, header: wire.Header, arrays: wire.Arrays) -> tuple[wire.Header, wire.Arrays]: ...
 
 
@@ -34,7 +36,8 @@ def serve(answers: int, parent: int, start: Callable[[dict[str, Any]], Server]) 
         while (request := wire.read(sys.stdin.buffer.read)) is not None:
             try:
                 if server is None:
-                    server, answer = start(request[0]["settings"]), ({}, {})
+                    server = start(request[0]["settings"])
+                    answer = ({"device": server.device}, {})
                 else:
                     answer = server.answer(*request)
             except SpatialError as error:

@@ -165,4 +165,6 @@ class RenderScenes:
         pictures = self._worker.render()
         before, after = replace(before, image=pictures[0]), replace(after, image=pictures[1])
         scores = measure(draft.said, draft.operation, before, after)
-        return Made(draft.said, draft.text, draft.operation, before, after, scores, self._lexicon)
+        return Made(
+            draft.said, draft.text, draft.operation, before, after, scores, self._lexicon, self._worker.device
+        )

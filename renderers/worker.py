@@ -65,7 +65,7 @@ class BlenderWorker:
     memory. timeout_s: a request that takes longer counts as a hang. shapes: where the assets' meshes come
     from.
     cycles_seconds: time spent inside Blender's render call. restarts: processes started after the first.
-    scenes: pairs prepared.
+    scenes: pairs prepared. device: what Blender renders on, "CPU" or "GPU"; "" before it was started.
     """
 
     def __init__(
@@ -85,6 +85,7 @@ class BlenderWorker:
         self.cycles_seconds = 0.0
         self.restarts = 0
         self.scenes = 0
+        self.device = ""
         self._process: subprocess.Popen[bytes] | None = None
         self._answers = -1
         self._log: IO[bytes] | None = None
@@ -213,7 +214,8 @@ class BlenderWorker:
         self._since_start = 0
         self._sent = set()
         try:
-            self._ask({"op": "start", "settings": asdict(self.settings)}, {})
+            header, _ = self._ask({"op": "start", "settings": asdict(self.settings)}, {})
+            self.device = str(header["device"])
         except BlenderCrashed as crash:
             raise BlenderUnavailable(_explain(str(crash))) from None
         except SpatialError as error:
