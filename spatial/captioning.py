@@ -127,6 +127,25 @@ def facts_of(scene: Scene, shapes: Shapes) -> Facts:
     )
 
 
+def mirrored(facts: Facts) -> Facts:
+    """The facts of the flipped picture."""
+    last = len(facts.things) - 1
+    sides = {"left_of": "right_of", "right_of": "left_of"}
+    return replace(
+        facts,
+        things=facts.things[::-1],
+        regions=tuple(_other_side(region) for region in facts.regions[::-1]),
+        relations={
+            (last - i, last - j): tuple(sides.get(name, name) for name in names)
+            for (i, j), names in facts.relations.items()
+        },
+    )
+
+
+def _other_side(region: str) -> str:
+    return "-".join({"left": "right", "right": "left"}.get(part, part) for part in region.split("-"))
+
+
 def say_caption(
     facts: Facts, language: str, rng: np.random.Generator, *, lexicon: Lexicon | None = None
 ) -> str:

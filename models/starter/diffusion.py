@@ -1,0 +1,167 @@
+"""The starter diffusion model: `diffusers.UNet2DConditionModel` on cached latents, with its text encoder.
+
+v-prediction with zero terminal SNR (Lin et al. 2023, "Common Diffusion Noise Schedules and Sample Steps are
+Flawed"), a tenth of the captions empty for classifier-free guidance, averaged weights.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from numpy.typing import NDArray
+from torch import nn
+from transformers import CLIPTextModel
+
+from models.starter.captions import Captions
+from models.starter.data import Scenes
+from models.starter.text import WIDTH, make_text_encoder
+from models.starter.training import Plan, averaged, train
+from models.starter.vae import latents_of
+from models.starter.world import IMAGE_SIZE
+from shards.images import rle_to_mask
+
+NAME = "diffusion"
+LATENT = IMAGE_SIZE // 8
+UNET: dict[str, Any] = {
+    "sample_size": LATENT,
+    "in_channels": 4,
+    "out_channels": 4,
+    "down_block_types": ["CrossAttnDownBlock2D"] * 3,
+    "up_block_types": ["CrossAttnUpBlock2D"] * 3,
+    "block_out_channels": [64, 96, 128],
+    "layers_per_block": 1,
+    "cross_attention_dim": WIDTH,
+    "attention_head_dim": 4,  # in these blocks the *number* of heads, whatever its name says
+    "norm_num_groups": 16,
+}
+SCHEDULER: dict[str, Any] = {
+    "num_train_timesteps": 1000,
+    "beta_schedule": "scaled_linear",
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "prediction_type": "v_prediction",
+    "rescale_betas_zero_snr": True,
+    "timestep_spacing": "trailing",  # starts at the last step, where the model was taught pure noise
+    "clip_sample": False,
+    "set_alpha_to_one": False,
+}
+PLAN = Plan(steps=16_000, rate=6e-4, warmup=500, last=0.02)
+BATCH = 64
+EMPTY = 0.1  # share of captions left out
+SINGLES_UNTIL = 0.15  # of the plan: so long, pictures of one thing are shown more often than not
+OBJECT_WEIGHT = 2.0  # what is added to the loss where an object stands: the rest is floor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Latents:
+    """values: (n, 2, 4, 16, 16) float32, scaled to unit variance; axis 1 is 0 for the picture, 1 for its flip.
+    weights: (n, 2, 1, 16, 16) float32, of the loss, mean about 1. factor: what the VAE's latents were
+    multiplied with."""
+
+    values: torch.Tensor
+    weights: torch.Tensor
+    factor: float
+
+
+class Conditioned(nn.Module):
+    """UNet and text encoder as one, so that they are trained and saved together."""
+
+    def __init__(self, vocabulary: int) -> None:
+        super().__init__()
+        self.unet = UNet2DConditionModel(**UNET)
+        self.text = make_text_encoder(vocabulary)
+
+    def forward(self, noisy: torch.Tensor, steps: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+        """noisy: (b, 4, 16, 16). steps: (b,) int64. tokens: (b, LENGTH) int64. The predicted v."""
+        states = self.text(tokens).last_hidden_state
+        predicted: torch.Tensor = self.unet(noisy, steps, states).sample
+        return predicted
+
+
+def cached_latents(vae: AutoencoderKL, scenes: Scenes, cache: Path) -> Latents:
+    """Made once for this VAE and these pictures, then read from the cache."""
+    what = hashlib.sha256("\n".join(scenes.ids).encode())
+    for value in vae.state_dict().values():
+        what.update(value.numpy().tobytes())
+    path = cache / f"latents-{what.hexdigest()[:16]}.pt"
+    if not path.exists():
+        made = _make_latents(vae, scenes)
+        cache.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(".part")
+        torch.save({"values": made.values, "weights": made.weights, "factor": made.factor}, part)
+        part.replace(path)
+    return Latents(**torch.load(path, weights_only=True))
+
+
+def _make_latents(vae: AutoencoderKL, scenes: Scenes) -> Latents:
+    pair = [latents_of(vae, scenes.images), latents_of(vae, scenes.images[:, :, ::-1])]
+    values = torch.stack(pair, dim=1)
+    factor = 1.0 / float(values.std())
+    masks = torch.from_numpy(np.stack([_coverage(things) for things in scenes.objects]))
+    weights = torch.stack([masks, masks.flip(-1)], dim=1)[:, :, None]
+    weights = 1 + OBJECT_WEIGHT * weights
+    return Latents(values * factor, weights / weights.mean(), factor)
+
+
+def train_diffusion(
+    latents: Latents, captions: Captions, text: CLIPTextModel, folder: Path, until_s: float | None = None
+) -> None:
+    """text: the encoder as `models.starter.text` left it; it is trained on, at a tenth of the rate."""
+    torch.manual_seed(0)
+    vocabulary = text.config.vocab_size
+    model = Conditioned(vocabulary).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.text.load_state_dict(text.state_dict())
+    alphas = DDIMScheduler(**SCHEDULER).alphas_cumprod
+    count, _, forms, length = captions.tokens.shape
+    single = np.flatnonzero(captions.number == 1)
+    empty = _empty(vocabulary, length)
+
+    def loss(step: int, noise: torch.Generator) -> tuple[torch.Tensor, dict[str, float]]:
+        rng = np.random.default_rng([2, step])
+        chosen = rng.integers(count, size=BATCH)
+        if step < SINGLES_UNTIL * PLAN.steps:
+            chosen = np.where(rng.random(BATCH) < 0.6, rng.choice(single, BATCH), chosen)
+        side, form = rng.integers(2, size=BATCH), rng.integers(forms, size=BATCH)
+        tokens = captions.tokens[chosen, side, form].astype(np.int64)
+        tokens[rng.random(BATCH) < EMPTY] = empty
+        clean, weight = latents.values[chosen, side], latents.weights[chosen, side]
+        # One step from each of BATCH equal parts of the schedule: less variance than independent draws.
+        parts = (torch.arange(BATCH) + torch.rand(BATCH, generator=noise)) / BATCH
+        steps = (parts * len(alphas)).long()
+        eps = torch.randn(clean.shape, generator=noise)
+        signal = alphas[steps].sqrt()[:, None, None, None]
+        spread = (1 - alphas[steps]).sqrt()[:, None, None, None]
+        predicted = model(signal * clean + spread * eps, steps, torch.from_numpy(tokens))
+        error = (predicted - (signal * eps - spread * clean)).square()
+        return (error * weight).mean(), {"plain": float(error.detach().mean())}
+
+    train(NAME, model, loss, PLAN, folder, ema_decay=0.9995, until_s=until_s)
+
+
+def load_diffusion(vocabulary: int, folder: Path) -> Conditioned:
+    """The averaged model of the checkpoint, in eval mode."""
+    model = Conditioned(vocabulary)
+    model.load_state_dict(averaged(NAME, folder)[0])
+    return model.eval()
+
+
+def _empty(vocabulary: int, length: int) -> NDArray[np.int64]:
+    """The tokens of an empty text: start, then the end to the last."""
+    tokens = np.full(length, vocabulary - 1, np.int64)
+    tokens[0] = vocabulary - 2
+    return tokens
+
+
+def _coverage(things: list[dict[str, Any]]) -> NDArray[np.float32]:
+    """(16, 16) share of each latent's pixels that show an object."""
+    covered = np.zeros((IMAGE_SIZE, IMAGE_SIZE), bool)
+    for thing in things:
+        covered |= rle_to_mask(thing["mask"])
+    cells = covered.reshape(LATENT, IMAGE_SIZE // LATENT, LATENT, IMAGE_SIZE // LATENT)
+    return np.asarray(cells.mean(axis=(1, 3)), np.float32)
