@@ -58,9 +58,10 @@ class ScoreClip:
         began = time.monotonic()
         key = self._run.shard_key(self._pairs, unit.id)
         table = read_table(self._run.storage, key, _COLUMNS).to_pylist()
-        pairs = [(row, pair) for row, pair in zip(unit.rows, table, strict=True) if pair["verdict"] is None]
+        numbered = enumerate(table, unit.rows.start)
+        pairs = [(number, pair) for number, pair in numbered if pair["verdict"] is None]
         rows = list(self._rows(pairs, guard))
-        counts = Counter(f"failed:{row['reason']}" if row["verdict"] else "scored" for row in rows)
+        counts = Counter(f"failed:{row['reason']}" if row.get("verdict") else "scored" for row in rows)
         won = self._run.commit(self._folder, unit, from_rows(rows, SCORES), counts)
         seconds = time.monotonic() - began
         return UnitReport(unit.id, self.name, len(rows), dict(counts), seconds, not won)
@@ -92,7 +93,9 @@ class ScoreClip:
                 yield self._failed(row, "bad_picture")
                 continue
             answer = next(answers)
-            yield self._scored(row, answer) if isinstance(answer, Scored) else self._failed(row, answer.reason)
+            yield (
+                self._scored(row, answer) if isinstance(answer, Scored) else self._failed(row, answer.reason)
+            )
 
     def _scored(self, pair: Row, answer: Scored) -> Row:
         return {

@@ -30,7 +30,7 @@ from filters.thresholds import GeometryThresholds
 from spatial.instruction import KINDS, LANGUAGES
 
 Share = Annotated[float, Field(ge=0, le=1)]
-StageName = Literal["pairs", "verdicts"]
+StageName = Literal["pairs", "scores", "verdicts"]
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -130,11 +130,35 @@ class Routes(_Model):
     blender: BlenderRoute | None = None
 
 
-class Filters(_Model):
-    """Thresholds under a name. Another profile makes other verdicts; images and scores stay as they are."""
+ProfileName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
 
-    profile: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")] = "default"
+
+class Filters(_Model):
+    """Thresholds under a name. Another profile makes other verdicts; images and scores stay as they are.
+
+    profile: what verdicts say decided. geometry: limits of masks, depth and pixels. clip: the profile of
+    CLIP's similarities (`filters.profiles`); "none" leaves all to geometry.
+    """
+
+    profile: ProfileName = "default"
     geometry: GeometryThresholds = GeometryThresholds()
+    clip: ProfileName = "none"
+
+
+class Clip(_Model):
+    """The model that scores pairs.
+
+    model: "ViT-L-14/openai", an architecture and a tag of open_clip, or "local-dir:PATH". weights: a local
+    file with a named model's weights, instead of a download. batch: pairs at a time. The GPU share of a
+    worker is `pools.scores.num_gpus`.
+    """
+
+    model: str
+    weights: str | None = None
+    preprocessing: Literal["ip2p", "open_clip"] = "ip2p"
+    batch: Annotated[int, Field(ge=1, le=4096)] = 32
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["fp32", "fp16", "bf16"] = "fp32"
 
 
 class Pool(_Model):
@@ -184,11 +208,15 @@ class Limits(_Model):
 
 
 class Config(_Model):
-    """A run. seed: every random draw descends from it. out: a path or s3://bucket/prefix."""
+    """A run. seed: every random draw descends from it. out: a path or s3://bucket/prefix.
+
+    clip: null for a run without CLIP scores.
+    """
 
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     out: str = Field(min_length=1)
     routes: Routes
+    clip: Clip | None = None
     filters: Filters = Filters()
     pools: dict[StageName, Pool] = Field(default_factory=dict)
     limits: Limits = Limits()

@@ -94,7 +94,8 @@ def run(
         return Outcome(len(units), resumed, 0, {}, {})
     # Ray puts handlers of its own while it starts: ours hold before, and again after.
     with _marks_cleared(run_folder, stages), _stoppable(), connected(num_cpus) as cluster, _stoppable():
-        sizes = sized({stage.name: stage.pool for stage in stages}, cluster)
+        started = stages[min(todo) :]  # those before are whole, and build no worker
+        sizes = sized({stage.name: stage.pool for stage in started}, cluster)
         for first, waiting in sorted(todo.items()):
             for start in range(0, len(waiting), limits.wave):
                 wave = _Wave(stages, first, run_folder.storage.uri, limits, sizes, tally.medians())

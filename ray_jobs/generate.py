@@ -29,6 +29,7 @@ _PACKAGES = (
     "opencv-python-headless",
     "pillow",
     "torch",
+    "open-clip-torch",
 )
 # Where and how fast a run goes is no part of what it is: its id must not change with them.
 _EXECUTION = ("out", "pools", "limits")
@@ -138,7 +139,7 @@ def _described(config: Config) -> dict[str, Any]:
 def _identity(config: Config) -> dict[str, Any]:
     """What rows are made of: a longer run, or one judged anew, is the same run."""
     values = _described(config)
-    del values["filters"]
+    del values["filters"], values["clip"]
     for route in values["routes"].values():
         if route is not None:
             del route["units"]

@@ -10,7 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ray_jobs.config import BlenderRoute, Config, ConfigError, Pool, StageName, one_line
+from filters.profiles import NONE, ClipProfile, ProfileError, named
+from filters.weights import ClipWeights, WeightsError
+from ray_jobs.config import BlenderRoute, Clip, Config, ConfigError, Pool, StageName, one_line
 from ray_jobs.worker import StageSpec
 from shards.fingerprint import fingerprint
 from shards.run import Run
@@ -21,6 +23,7 @@ _NOT_SHAPING = {"threads", "recycle", "device", "assets"}
 # The stages of each route, in order: where their class is.
 STAGES: dict[StageName, str] = {
     "pairs": "renderers.stage:RenderScenes",
+    "scores": "filters.score:ScoreClip",
     "verdicts": "filters.decide:Decide",
 }
 
@@ -64,10 +67,21 @@ def routes_of_pairs(config: Config, run: Run) -> list[Route]:
         blender = config.routes.blender
         if name != "blender" or blender is None:
             continue
-        made = sorted(run.done(folders["pairs"]))
-        units = [Unit.parse(unit_id, blender.unit_size) for unit_id in made]
-        pairs = StageSpec("pairs", STAGES["pairs"], {}, folders["pairs"])  # whole: it is never built
-        found.append(Route(name, units, [pairs, _verdicts(config, name, pairs)]))
+        # Whole as far as these units go, so never built: another profile needs neither picture nor model.
+        before = [
+            StageSpec(stage, STAGES[stage], {}, folders[stage])
+            for stage in STAGES
+            if stage in folders and stage != "verdicts"
+        ]
+        made = set.intersection(*(run.done(stage.folder) for stage in before))
+        units = [Unit.parse(unit_id, blender.unit_size) for unit_id in sorted(made)]
+        profile = _profile(config)
+        if profile is not None and "scores" not in folders:
+            raise ConfigError(
+                f"filters.clip: {profile.name!r} needs CLIP scores, and {run.storage.uri} has none: run "
+                "'generate' with clip.model first"
+            )
+        found.append(Route(name, units, [*before, _verdicts(config, name, before, profile)]))
     if not found:
         raise ConfigError(
             f"{run.storage.uri} has no finished route to judge: run 'generate' to its end first"
@@ -84,12 +98,58 @@ def _blender_stages(config: Config, route: BlenderRoute) -> list[StageSpec]:
         settings | {"seed": config.seed},
         shaping=_shaping(settings) | {"seed": config.seed, "assets": _assets_identity(route.assets)},
     )
-    return [pairs, _verdicts(config, "blender", pairs)]
+    profile = _profile(config)
+    before = [pairs]
+    if config.clip is not None:
+        before.append(_scores(config, config.clip, "blender", pairs, profile))
+    return [*before, _verdicts(config, "blender", before, profile)]
 
 
-def _verdicts(config: Config, route: str, pairs: StageSpec) -> StageSpec:
-    settings = config.filters.model_dump(mode="json")
-    return _spec(config, route, "verdicts", settings, shaping=settings, before=pairs.folder)
+def _profile(config: Config) -> ClipProfile | None:
+    """CLIP's thresholds, None where geometry decides alone. Reads no weights. Raises ConfigError."""
+    name, clip = config.filters.clip, config.clip
+    if name == NONE:
+        return None
+    if clip is None:
+        raise ConfigError(f"filters.clip: {name!r} judges CLIP scores: set clip.model, or filters.clip=none")
+    try:
+        return named(name, ClipWeights(clip.model, clip.weights), clip.preprocessing)
+    except (ProfileError, WeightsError) as error:
+        raise ConfigError(f"filters.clip: {one_line(error)}") from None
+
+
+def _scores(
+    config: Config, clip: Clip, route: str, pairs: StageSpec, profile: ClipProfile | None
+) -> StageSpec:
+    """The stage that scores by CLIP. Reads the weights, to know them again. Raises ConfigError."""
+    pool = config.pools.get("scores", Pool())
+    if clip.device == "cuda" and not pool.num_gpus:
+        raise ConfigError("pools.scores.num_gpus: is 0, and clip.device is cuda; give a share such as 0.5")
+    if clip.device == "cpu" and clip.precision == "fp16":
+        raise ConfigError("clip.precision: fp16 needs a GPU; with clip.device cpu use fp32 or bf16")
+    try:
+        identity = ClipWeights(clip.model, clip.weights).identity()
+    except WeightsError as error:
+        raise ConfigError(f"clip.model: {one_line(error)}") from None
+    if profile is not None and not profile.fits(identity):
+        raise ConfigError(
+            f"filters.clip: {profile.name!r} is for {', '.join(profile.models)}, and {clip.model} is "
+            f"{identity}: choose its thresholds anew"
+        )
+    settings = clip.model_dump(mode="json") | {"identity": identity}
+    shaping = {"model": identity, "preprocessing": clip.preprocessing, "precision": clip.precision}
+    return _spec(config, route, "scores", settings, shaping=shaping, before=pairs.folder)
+
+
+def _verdicts(
+    config: Config, route: str, before: Sequence[StageSpec], profile: ClipProfile | None
+) -> StageSpec:
+    """Over pairs alone where geometry decides: then verdicts do not change with the model that scores."""
+    settings = config.filters.model_dump(mode="json", exclude={"clip"})
+    if profile is not None:
+        settings["clip"] = profile.model_dump(mode="json", exclude={"calibration"})
+    source = before[0] if profile is None else before[-1]
+    return _spec(config, route, "verdicts", settings, shaping=settings, before=source.folder)
 
 
 def _spec(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 
-from ray_jobs.config import Config, check, load_filters
+from ray_jobs.config import Config, Filters, check, load_filters
 from ray_jobs.job import parser, run_job
 
 
@@ -15,8 +16,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     options.add_argument(
         "--profile",
         required=True,
-        metavar="FILE",
-        help="a YAML file with the keys that stand under 'filters'",
+        metavar="P",
+        help="default or none (geometry alone), a profile of CLIP's scores (paper, code, starter), or a YAML "
+        "file with the keys that stand under 'filters'",
     )
     options.add_argument("--steal", action="store_true", help="take the run from another job without waiting")
     return run_job("rejudge", _work, options.parse_args(argv))
@@ -26,9 +28,25 @@ def _work(arguments: argparse.Namespace) -> int:
     from ray_jobs.generate import execute
     from ray_jobs.recipes import routes_of_pairs
 
-    filters = load_filters(arguments.profile)
-    config = configuration_of(arguments.run).model_copy(update={"filters": filters})
+    filters = _named_or_read(arguments.profile)  # before the run: it may be far away
+    config = configuration_of(arguments.run)
+    if filters is None:
+        filters = _of_clip(arguments.profile, config)
+    config = config.model_copy(update={"filters": filters})
     return execute(config, lambda run: routes_of_pairs(config, run), steal=arguments.steal)
+
+
+def _named_or_read(profile: str) -> Filters | None:
+    """What stands on its own, "default" or a file; None for a CLIP profile's name. Raises ConfigError."""
+    if Path(profile).suffix in (".yaml", ".yml") or Path(profile).is_file():
+        return load_filters(profile)
+    return Filters() if profile == "default" else None
+
+
+def _of_clip(profile: str, config: Config) -> Filters:
+    """A CLIP profile beside the run's own limits of geometry. Raises ConfigError."""
+    values = {"profile": profile, "clip": profile, "geometry": config.filters.geometry.model_dump()}
+    return check(Filters, values, f"--profile {profile}")
 
 
 def configuration_of(uri: str) -> Config:

@@ -17,6 +17,9 @@ report.json, version 1. Figures that are not known are null; shares and busy fra
   - reasons: {"rejected": {reason: rows}, "failed": {reason: rows}}; unmade: the same, only rows without
     pictures, that is those given up before rendering.
   - by_kind: a list of {kind, language, accepted, rejected, failed, undecided}.
+  - clip: null for a route without the stage "scores", else models ({identity: rows}), failed ({reason: rows})
+    and by_kind, a list of {kind, pairs (scored), and for each CLIP score its median and the 5th and 95th
+    percentile, null where it applies to no pair}.
   - scenes: what became of the scenes drawn for the rows: drawn, made, reasons {reason: scenes}, and
     units_reported, the number of units that this is known of.
   - seconds: {stage: unit seconds}; cycles_share: seconds inside Cycles over seconds of the stage "pairs".
@@ -37,10 +40,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ray_jobs import report_page
-from ray_jobs.survey import Survey, fetch, message_of, survey
+from ray_jobs.survey import Line, Survey, fetch, message_of, survey
 from ray_jobs.worker import Failure
 from shards.run import Run
+from shards.schema import CLIP_SCORES
 from shards.storage import NotFound
 from shards.units import UnitReport
 from spatial.instruction import KINDS, LANGUAGES
@@ -84,13 +91,17 @@ def write(
 ) -> None:
     """Writes the three files over older ones, the page last.
 
-    routes: {route: {stage: folder}} with the stages "pairs" and "verdicts". failures: units that this job gave
-    up, by id. times: what this job spent, by route; without it rates are those of earlier jobs, or null.
+    routes: {route: {stage: folder}} with "pairs", "verdicts" and, where CLIP was run, "scores". failures:
+    units that this job gave up, by id. times: what this job spent, by route; without it rates are those of
+    earlier jobs, or null.
     Raises StorageError where the run folder cannot be read or written.
     """
     failures, times = failures or {}, times or {}
     earlier = _earlier_jobs(run, routes)
-    surveys = {route: survey(run, folders["pairs"], folders["verdicts"]) for route, folders in routes.items()}
+    surveys = {
+        route: survey(run, folders["pairs"], folders["verdicts"], folders.get("scores"))
+        for route, folders in routes.items()
+    }
     everything = _distinct(run.reports())
     parts = {}
     for route, folders in routes.items():
@@ -139,6 +150,7 @@ def _route(
         "reasons": {verdict: _reasons(found, verdict) for verdict in ("rejected", "failed")},
         "unmade": {verdict: _reasons(found, verdict, made=False) for verdict in ("rejected", "failed")},
         "by_kind": _by_kind(found),
+        "clip": _clip(found) if "scores" in folders else None,
         "scenes": {
             "drawn": drawn,
             "made": scenes_made,
@@ -239,7 +251,7 @@ def _quarantine(
         for line, row in fetch(run, folders["pairs"], surveys[route].failed, _QUARANTINE):
             yield {
                 "unit_id": line.unit_id, "pair_id": line.pair_id,
-                "stage": "verdicts" if line.made else "pairs", "reason": line.reason,
+                "stage": _failed_at(line), "reason": line.reason,
                 "message": message_of(row), "edit_kind": line.kind, "language": line.language,
                 "edit_prompt": row["edit_prompt"], "seed": row["seed"],
             }  # fmt: skip
@@ -303,6 +315,34 @@ def _by_kind(found: Survey) -> list[dict[str, Any]]:
         }
         for kind, language in pairs
     ]
+
+
+def _clip(found: Survey) -> dict[str, Any]:
+    """What CLIP said, by kind of edit."""
+    lines = []
+    for kind in sorted(found.clip, key=lambda kind: _kind_order((kind, ""))):
+        columns = found.clip[kind]
+        figures = {name: _percentiles(np.asarray(c)) for name, c in zip(CLIP_SCORES, columns, strict=True)}
+        lines.append({"kind": kind, "pairs": len(columns[0]), **figures})
+    return {
+        "models": dict(sorted(found.clip_models.items())),
+        "failed": _sorted(found.clip_failed),
+        "by_kind": lines,
+    }
+
+
+def _percentiles(values: NDArray[np.float32]) -> dict[str, float] | None:
+    known = values[np.isfinite(values)]
+    if not len(known):
+        return None
+    return dict(zip(("p5", "median", "p95"), map(float, np.percentile(known, (5, 50, 95))), strict=True))
+
+
+def _failed_at(line: Line) -> str:
+    """The stage that failed the row."""
+    if not line.made:
+        return "pairs"
+    return "scores" if line.clip is not None and line.clip.failed else "verdicts"
 
 
 def _kind_order(pair: tuple[str, str]) -> tuple[int, str, int, str]:

@@ -18,6 +18,7 @@ from ray_jobs.progress import duration
 from ray_jobs.survey import Line, Survey, fetch, message_of
 from shards.images import decode
 from shards.run import Run
+from shards.schema import CLIP_SCORES
 from spatial.instruction import CAMERA_KINDS
 
 FAILED_SHOWN = 50
@@ -40,6 +41,14 @@ REASONS = {
     "others_reshaped": "the shape of an object that was not named changed",
     "nothing_to_see": "the pictures hardly differ where they should",
     "background_changed": "the pictures differ where they should not",
+    "images_unalike": "the pictures have too little in common (CLIP)",
+    "caption_before_unmet": "the picture before does not show what its caption says (CLIP)",
+    "caption_after_unmet": "the picture after does not show what its caption says (CLIP)",
+    "change_unmet": "the pictures do not change as the captions do (CLIP)",
+    "no_caption": "a caption is empty, so CLIP has nothing to compare",
+    "bad_picture": "a picture cannot be read",
+    "not_finite": "CLIP's figures are not finite",
+    "not_scored": "CLIP's figures are missing",
     "collision": "two things would stand in each other",
     "out_of_frame": "a thing would leave the picture",
     "hidden": "a thing would be hidden",
@@ -122,6 +131,7 @@ def render(run: Run, report: Mapping[str, Any], surveys: Mapping[str, Survey]) -
             "scenes": scene_bars(part["scenes"]),
             "pairs": pair_bars(part),
             "kinds": _halves(_table(part["by_kind"])),
+            "clip_scores": CLIP_SCORES,
             "languages": sorted({cell["language"] for cell in part["by_kind"]}),
             "cards": [cards[cell["kind"], cell["language"]] for cell in part["by_kind"]
                       if (cell["kind"], cell["language"]) in cards],
@@ -241,7 +251,9 @@ def file_size(count: int) -> str:
 def _cards(run: Run, folder: str, lines: Iterable[Line]) -> Iterable[Card]:
     for line, row in fetch(run, folder, list(lines), _COLUMNS):
         before, after = marks(row)
-        scores = {name: value for name, value in (row["scores"] or {}).items() if value is not None}
+        clip = zip(CLIP_SCORES, line.clip.figures, strict=True) if line.clip is not None else ()
+        known = {**(row["scores"] or {}), **dict(clip)}
+        scores = {name: value for name, value in known.items() if value is not None}
         yield Card(
             line=line,
             row=row,

@@ -6,7 +6,8 @@ import ast
 import inspect
 import json
 import re
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,14 @@ import pytest
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from filters import geometry
+from filters import geometry, profiles
+from filters.weights import ClipWeights
 from ray_jobs import report_page
 from ray_jobs.config import Config, Pool, load
 from ray_jobs.recipes import routes
 from shards.features import IMAGE
-from shards.schema import PAIRS, VERDICTS
+from shards.schema import PAIRS, SCORES, VERDICTS
+from spatial.instruction import KINDS
 from tests.pages import FORMAT, OPERATIONS, ROOT, names, section, table
 
 
@@ -32,7 +35,7 @@ def type_name(kind: pa.DataType) -> str:
     return "struct" if pa.types.is_struct(kind) else str(kind)
 
 
-@pytest.mark.parametrize(("title", "schema"), [("Pairs", PAIRS), ("Verdicts", VERDICTS)])
+@pytest.mark.parametrize(("title", "schema"), [("Pairs", PAIRS), ("Scores", SCORES), ("Verdicts", VERDICTS)])
 def test_columns_are_those_of_the_schema(title, schema):
     documented = [(names(row[0])[0], row[1]) for row in table(section(FORMAT, title))]
     assert documented == [(field.name, type_name(field.type)) for field in schema]
@@ -57,15 +60,15 @@ def test_fields_of_nested_columns_are_those_of_the_schema(columns):
         assert documented == [field.name for field in struct]
 
 
-def rules_of_the_judge() -> list[tuple[str, str]]:
-    """(reason, score) of each rule in `decide`, in order."""
-    tree = ast.parse(inspect.getsource(geometry.decide))
+def rules_of_the_judge(judge: Callable[..., Any]) -> list[tuple[str, str]]:
+    """(reason, score) of each rule in the judge's `rules`, in order."""
+    tree = ast.parse(textwrap.dedent(inspect.getsource(judge)))
     rules = next(node for node in ast.walk(tree) if isinstance(node, ast.Assign) and _target(node) == "rules")
     assert isinstance(rules.value, ast.Tuple)
     found = []
     for rule in rules.value.elts:
-        reason, broken = rule.elts
-        scores = [n.attr for n in ast.walk(broken) if isinstance(n, ast.Attribute) and _owner(n) == "scores"]
+        reason = rule.elts[0]
+        scores = [n.attr for n in ast.walk(rule) if isinstance(n, ast.Attribute) and _owner(n) == "scores"]
         found.append((ast.literal_eval(reason), scores[0]))
     return found
 
@@ -78,15 +81,33 @@ def _owner(node: ast.Attribute) -> str:
     return getattr(node.value, "id", "")
 
 
-def test_broken_rules_are_those_of_the_judge_in_its_order():
-    rows = table(section(FORMAT, "Broken rules"))
+@pytest.mark.parametrize(
+    ("title", "judge"),
+    [("Broken rules", geometry.decide), ("Broken rules of CLIP", profiles.ClipProfile.first_broken)],
+)
+def test_broken_rules_are_those_of_the_judge_in_its_order(title, judge):
+    rows = table(section(FORMAT, title))
     documented = [(names(row[0])[0], score) for row in rows for score in names(row[2])]
-    assert documented == rules_of_the_judge()
+    assert documented == rules_of_the_judge(judge)
+
+
+def test_kinds_that_geometry_decides_and_limits_of_clip_are_those_of_the_code():
+    text = section(FORMAT, "Broken rules of CLIP")
+    kinds = names(text.split("decides alone:")[1].split(". A null")[0])
+    assert kinds == [kind for kind in KINDS if kind in profiles.GEOMETRIC_KINDS]
+    limits = [names(row[3])[0] for row in table(text)]
+    assert limits == list(profiles.ClipThresholds.model_fields)
+    stated = section(OPERATIONS, "rejudge")
+    for name, profile in profiles.BUILT_IN.items():
+        assert f"`{name}`" in stated and f"{profile.default.image:.2f}" in stated
 
 
 def test_reasons_that_the_report_explains_are_documented():
     text = section(FORMAT, "Broken rules") + section(FORMAT, "Rows without pictures")
     documented = set(re.findall(r"^\| `([a-z_]+)` \|", text, re.MULTILINE))
+    clip = section(FORMAT, "Broken rules of CLIP")
+    documented |= set(re.findall(r"^\| `([a-z_]+)` \|", clip, re.MULTILINE))
+    documented |= set(re.findall(r"`([a-z_]+)` \(", clip))
     assert documented == set(report_page.REASONS)
 
 
@@ -135,13 +156,27 @@ def test_configuration_keys_and_defaults_are_those_of_the_code():
     assert documented == list(keys(Config))
 
 
+def clip_model(folder: Path, weights: bytes = b"weights") -> Path:
+    """A folder that is a CLIP model as far as the driver looks, with thresholds for these very weights."""
+    folder.mkdir()
+    (folder / "open_clip_config.json").write_text('{"model_cfg": {"vision_cfg": {}, "text_cfg": {}}}')
+    (folder / "model.safetensors").write_bytes(weights)
+    identity = ClipWeights(f"local-dir:{folder}").identity()
+    limits = profiles.ClipThresholds(image=0.5, text_before=0.1, text_after=0.1, direction=0.1)
+    own = profiles.ClipProfile(name="own", models=(identity,), default=limits)
+    profiles.write(folder / "thresholds.json", own)
+    return folder
+
+
 # Another valid value than the demo's, as YAML; "3" for all other keys.
 OTHER_VALUES = {
     "out": "elsewhere", "routes.blender.kinds": "[move]", "routes.blender.languages": "[vi]",
     "routes.blender.image_size": "64", "routes.blender.objects.min": "1",
     "routes.blender.render.engine": "eevee", "routes.blender.render.device": "cpu",
     "routes.blender.render.denoise": "false", "routes.blender.recycle.memory_mb": "300",
-    "filters.profile": "other", "pools.pairs.labels": "{disk: fast}", "limits.failed_share": "0.5",
+    "clip.batch": "3", "clip.preprocessing": "open_clip", "clip.device": "cpu", "clip.precision": "bf16",
+    "filters.profile": "other", "filters.clip": "own",
+    "pools.pairs.labels": "{disk: fast}", "limits.failed_share": "0.5",
 }  # fmt: skip
 
 
@@ -154,10 +189,16 @@ def test_configuration_keys_shape_rows_as_documented(key, shapes, tmp_path):
     if key == "routes.blender.assets":
         value = str(tmp_path / "catalogue.yaml")
         Path(value).write_text("assets: []\n")
+    base = ["pools.pairs.size=2", f"clip.model=local-dir:{clip_model(tmp_path / 'clip')}"]
+    if key == "clip.model":
+        value = f"local-dir:{clip_model(tmp_path / 'other', b'other weights')}"
+    if key == "clip.weights":
+        base[1] = "clip.model=ViT-L-14/openai"
+        value = str(tmp_path / "clip" / "model.safetensors")
     demo = ROOT / "configs" / "demo.yaml"
-    plain, changed = (
-        routes(load(demo, ["pools.pairs.size=2", *more]))[0].folders for more in ([], [f"{key}={value}"])
-    )
+    plain, changed = (routes(load(demo, [*base, *more]))[0].folders for more in ([], [f"{key}={value}"]))
     assert (changed != plain) == (shapes == "yes")
-    if key.startswith("filters."):
+    if key.startswith(("filters.", "clip.")):
         assert changed["pairs"] == plain["pairs"]
+    if key.startswith("filters."):
+        assert changed["scores"] == plain["scores"]

@@ -208,7 +208,7 @@ def test_error_inside_the_model_is_a_broken_engine(judge: ClipJudge, monkeypatch
         raise RuntimeError("CUDA error: an illegal memory access was encountered\nmore")
 
     monkeypatch.setattr(judge.model, "encode_image", broken)
-    with pytest.raises(BrokenEngine, match="illegal memory access was encountered$"):
+    with pytest.raises(BrokenEngine, match=r"illegal memory access was encountered$"):
         judge.score(pairs(1))
 
 

@@ -23,7 +23,7 @@ def test_every_configuration_that_ships_is_valid(path):
         ("limits.failed_share=2", "limits.failed_share: should be less than or equal to 1, not 2"),
         ("routes.blender.unitsize=3", "routes.blender.unitsize: unknown key; did you mean 'unit_size'?"),
         ("pools.pairs.siz=1", "pools.pairs.siz: unknown key; did you mean 'size'?"),
-        ("pools.foo.size=1", "'pairs' or 'verdicts'"),
+        ("pools.foo.size=1", "'pairs', 'scores' or 'verdicts'"),
         ("routes.blender.kinds=[move, fly]", "routes.blender.kinds: 'fly' is not one of move, place"),
         (
             "routes.blender.kinds={move: -1}",
@@ -33,6 +33,11 @@ def test_every_configuration_that_ships_is_valid(path):
         ("routes.blender.objects.min=9", "min 9 is above max 3"),
         ("pools.pairs.num_gpus=0.3", "does not divide one GPU"),
         ("pools.pairs={size: 2, max_size: 1}", "max_size 1 is below size 2"),
+        ("clip={batch: 4}", "clip.model: is missing"),
+        (
+            "clip={model: ViT-L-14/openai, precision: int8}",
+            "clip.precision: should be 'fp32', 'fp16' or 'bf16'",
+        ),
         ("seed=-1", "seed: should be greater than or equal to 0"),
         ("limits.failed_share=.nan", "limits.failed_share: should be a finite number"),
         ("seed.x=1", "--set seed.x=1: seed holds a value, not keys"),
@@ -82,5 +87,5 @@ def test_profile_has_the_keys_of_filters_and_no_others(tmp_path):
     path.write_text("profile: strict")
     assert load_filters(path).profile == "strict"
     path.write_text("profile: strict\nseed: 3")
-    with pytest.raises(ConfigError, match="seed: unknown key; allowed here: profile, geometry"):
+    with pytest.raises(ConfigError, match="seed: unknown key; allowed here: profile, geometry, clip"):
         load_filters(path)
