@@ -130,8 +130,8 @@ def main() -> None:
         }
     pairs = random_pairs(asked.batch, asked.size)
     runs = {"bare model": bare(judges["ip2p"], pairs)}
-    for name, judge in judges.items():
-        runs[f"judge, {name}"] = _fresh(judge, pairs)
+    for prepared, judge in judges.items():
+        runs[f"judge, {prepared}"] = _fresh(judge, pairs)
     runs["judge, ip2p, decoding PNG first"] = from_files(judges["ip2p"], pairs)
     device = judges["ip2p"].device
     print(

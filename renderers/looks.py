@@ -59,7 +59,7 @@ MATERIALS = {
     "glossy": Surface("", roughness=0.12, coat=0.6),
     "metal": Surface("", roughness=0.2, metallic=1.0),
     "glass": Surface("", roughness=0.0, transmission=1.0),
-    "wood": Surface("", roughness=0.5, pattern="grain", shade=0.42, scale=2.2, bump=0.1),
+    "wood": Surface("", roughness=0.5, pattern="grain", color2="#553214", scale=1.5, bump=0.1),
     "checkered": Surface("", roughness=0.55, pattern="checker", color2="#f4f2ec", scale=7.0),
     "stone": Surface("", roughness=0.9, pattern="noise", shade=0.42, scale=9.0, bump=0.5),
 }
@@ -169,7 +169,8 @@ def painted(color: str | None, material: str | None) -> Surface:
         paint = hexadecimal(
             0.25 + 0.75 * encoded(np.array(linear(paint)[:3]))
         )  # metal shows dark what it reflects
-    color2 = CHECK_AGAINST_LIGHT if surface.color2 and color in LIGHT else surface.color2
+    light_checks = surface.pattern == "checker" and color in LIGHT
+    color2 = CHECK_AGAINST_LIGHT if light_checks else surface.color2
     return replace(surface, color=paint, color2=color2)
 
 

@@ -123,7 +123,9 @@ def _pattern(surface: Surface) -> tuple[dict[str, Node], list[tuple[Socket, Sock
     else:
         distortion = 1.2 if surface.pattern == "grain" else 0.0
         nodes["texture"] = Node("TexNoise", inputs={"Detail": 4.0, "Distortion": distortion, **scale})
-        nodes["contrast"] = Node("MapRange", inputs={"From Min": 0.38, "From Max": 0.62})
+        # Grain is drawn sharply, so that wood is told from paint on things of thirty pixels.
+        blur = 0.055 if surface.pattern == "grain" else 0.12
+        nodes["contrast"] = Node("MapRange", inputs={"From Min": 0.5 - blur, "From Max": 0.5 + blur})
         nodes["mix"] = Node("Mix", MIX, {MIX_A: second, MIX_B: first})
         links += [(("texture", "Fac"), ("contrast", "Value")), (("contrast", "Result"), ("mix", 0))]
         color = ("mix", MIXED)

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from pathlib import Path
 
 from models.starter.world import SPLITS
 
 DEFAULT_CACHE = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "spatialpix" / "starter"
+_TRAINED = {
+    "vae": "the autoencoder",
+    "text": "the text encoder on where captions put things",
+    "diffusion": "the diffusion model",
+    "clip": "the CLIP model",
+}
+READER = Path(__file__).parent / "weights" / "reader"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -22,6 +30,25 @@ def parser() -> argparse.ArgumentParser:
     render.add_argument(
         "--share", default="0/1", metavar="I/N", help="render every N-th unit from the I-th on"
     )
+    commands.add_parser("tokenizer", help="make the tokenizer of both text models")
+    for name, what in _TRAINED.items():
+        command = commands.add_parser(name, help=f"train {what}, or go on where it stopped")
+        command.add_argument("--hours", type=float, help="stop after so long; the same line goes on later")
+    commands.add_parser("export", help="write what is trained to models/starter/weights")
+    learn = commands.add_parser("reader-train", help="train the reader, or go on where it stopped")
+    learn.add_argument("--split", action="append", choices=sorted(SPLITS), help="default: reader_train")
+    learn.add_argument("--steps", type=int, default=9000, help="of 32 pictures each (%(default)s)")
+    learn.add_argument("--fresh", action="store_true", help="forget the unfinished run in the cache")
+    learn.add_argument("--bf16", action="store_true", help="faster on a CPU with AVX-512 BF16")
+    check = commands.add_parser("reader-eval", help="measure the reader on scenes it has never seen")
+    check.add_argument("--split", default="reader_test", choices=sorted(SPLITS), help="(%(default)s)")
+    check.add_argument("--limit", type=int, help="at most so many pictures")
+    for command in (learn, check):
+        command.add_argument(
+            "--weights", type=Path, default=READER, help="folder of the weights (%(default)s)"
+        )
+        command.add_argument("--vae", type=Path, help="AutoencoderKL in diffusers' layout, for round trips")
+        command.add_argument("--threads", type=int, default=2, help="CPU threads (%(default)s)")
     return top
 
 
@@ -34,7 +61,53 @@ def main() -> int:
         share, _, shares = options.share.partition("/")
         cache = open_storage(options.cache).sub("scenes")
         render(cache, options.split or list(SPLITS), int(share), int(shares))
+    if options.command in ("reader-train", "reader-eval"):
+        return _reader(options)
+    return _recipe(options)
+
+
+def _recipe(options: argparse.Namespace) -> int:
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as below
+    from models.starter import recipes
+    from shards.storage import StorageError
+
+    cache = Path(options.cache)
+    try:
+        if options.command in _TRAINED:
+            hours = options.hours
+            getattr(recipes, options.command)(cache, None if hours is None else hours * 3600)
+        elif options.command == "tokenizer":
+            recipes.tokenizer(cache)
+        elif options.command == "export":
+            recipes.export(cache)
+    except (StorageError, FileNotFoundError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     return 0
+
+
+def _reader(options: argparse.Namespace) -> int:
+    # Before torch is imported: threads that spin while they wait for each other cost a factor of five and more
+    # where other programs want the cores too.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    from models.starter.reader import Recipe
+    from models.starter.reader_run import evaluate_reader, train_reader
+    from shards.storage import StorageError, open_storage
+
+    cache = open_storage(options.cache)
+    try:
+        if options.command == "reader-eval":
+            return evaluate_reader(
+                cache, options.weights, options.split, options.vae, options.limit, options.threads
+            )
+        splits = options.split or ["reader_train"]
+        recipe = Recipe(steps=options.steps, bf16=options.bf16)
+        return train_reader(
+            cache, splits, recipe, options.vae, options.weights, options.threads, options.fresh
+        )
+    except (StorageError, ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
 
 
 if __name__ == "__main__":

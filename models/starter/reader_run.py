@@ -1,0 +1,149 @@
+"""The commands `reader-train` and `reader-eval`: from the cache's scenes to committed weights with their card."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from filters.reader import CONFIG, WEIGHTS, Reader
+from models.starter.data import Scenes, load
+from models.starter.reader import CHECKPOINT, Recipe, Trainer, chosen, save, saved_ids, train
+from models.starter.reader_data import Labelled, labelled, round_trips
+from models.starter.reader_eval import Figures, below_bar, confusions, evaluate, table
+from models.starter.world import SPLITS
+from shards.storage import Storage
+
+FIGURES = "figures.json"
+
+
+def train_reader(
+    cache: Storage,
+    splits: list[str],
+    recipe: Recipe,
+    vae: Path | None,
+    folder: Path,
+    threads: int,
+    fresh: bool,
+) -> int:
+    """Trains, or goes on, then writes weights, configuration, figures and card to `folder`. Returns an exit code.
+
+    splits: whose scenes to learn from. vae: a folder of diffusers' `AutoencoderKL`, for round trips.
+    """
+    torch.set_num_threads(threads)
+    if fresh:
+        cache.delete(CHECKPOINT)
+    ids = saved_ids(cache)
+    scenes = _read(cache, splits)
+    data = labelled(scenes)
+    if ids is not None:
+        data = chosen(data, ids)
+    wanted = sum(SPLITS[split].images for split in splits)
+    print(f"learns from {len(data)} pictures of {wanted} in {', '.join(splits)}", flush=True)
+    if vae is not None:
+        data = replace(data, round_trips=round_trips(data.images, vae))
+    trainer = train(Trainer(data, recipe), cache)
+    save(trainer, folder)
+    figures = measure(cache, folder, "reader_test", vae, None)
+    (folder / FIGURES).write_text(_json(figures), encoding="utf-8")
+    command = "python -m models.starter reader-train"
+    command += "".join(f" --split {split}" for split in splits if splits != ["reader_train"])
+    command += f" --steps {recipe.steps}" if recipe.steps != Recipe().steps else ""
+    command += " --bf16" if recipe.bf16 else ""
+    command += " --vae PATH" if vae is not None else ""
+    (folder / "README.md").write_text(card(trainer, splits, figures, command, threads), encoding="utf-8")
+    return _verdict(figures)
+
+
+def evaluate_reader(
+    cache: Storage, folder: Path, split: str, vae: Path | None, limit: int | None, threads: int
+) -> int:
+    """Prints the figures of committed weights. Returns an exit code: 1 below the bars."""
+    torch.set_num_threads(threads)
+    return _verdict(measure(cache, folder, split, vae, limit))
+
+
+def measure(
+    cache: Storage, folder: Path, split: str, vae: Path | None, limit: int | None
+) -> dict[str, Figures]:
+    """The reader of this folder against a split's renders and, where there is a VAE, their round trips."""
+    reader = Reader.load(folder)
+    data = labelled(load(cache, split, limit), reader.config)
+    figures = {"renders": evaluate(reader, data)}
+    if vae is not None:
+        figures["round trips"] = evaluate(reader, data, round_trips(data.images, vae))
+    return figures
+
+
+def _read(cache: Storage, splits: list[str]) -> Scenes:
+    parts = [load(cache, split) for split in splits]
+    return Scenes(
+        ids=tuple(name for part in parts for name in part.ids),
+        images=np.concatenate([part.images for part in parts]),
+        scenes=tuple(scene for part in parts for scene in part.scenes),
+        objects=tuple(rows for part in parts for rows in part.objects),
+    )
+
+
+def _json(figures: dict[str, Figures]) -> str:
+    return json.dumps({title: figure.to_dict() for title, figure in figures.items()}, indent=1) + "\n"
+
+
+def _verdict(figures: dict[str, Figures]) -> int:
+    print(table(figures))
+    for title, figure in figures.items():
+        print(f"\nMost often wrong, {title}:\n{confusions(figure)}")
+    faults = below_bar(figures)
+    print("\n" + ("\n".join(f"below the bar: {fault}" for fault in faults) or "every bar is met"))
+    return 1 if faults else 0
+
+
+def card(trainer: Trainer, splits: list[str], figures: dict[str, Figures], command: str, threads: int) -> str:
+    """README.md beside the weights: data, recipe, seed, hours, figures and the command."""
+    data: Labelled = trainer.data
+    recipe = ", ".join(f"{name} {value}" for name, value in asdict(trainer.recipe).items() if name != "seed")
+    parameters = sum(weight.numel() for weight in trainer.net.parameters())
+    vae = (
+        f"; {trainer.recipe.round_trip_share:.0%} of them after a round trip through the starter VAE"
+        if data.round_trips is not None
+        else ""
+    )
+    wrong = "\n\n".join(f"Most often wrong, {title}:\n\n{confusions(f)}" for title, f in figures.items())
+    return f"""# The reader
+
+A small detector that says what stands in a picture of the starter world: kind, colour, material, box, centre and,
+where a kind has one, yaw, each with a confidence. Use it with `filters.reader.Reader.load`. It knows nothing but
+the starter world:
+
+- kinds: {", ".join(trainer.config.kinds)}
+- colours: {", ".join(trainer.config.colors)}
+- materials: {", ".join(trainer.config.materials)}
+
+About it:
+
+- Files: `{WEIGHTS}` (fp16, {parameters / 1e6:.2f} million parameters), `{CONFIG}`, `{FIGURES}`.
+- Data: {len(data)} pictures with {len(data.things)} things, splits {", ".join(splits)} of the starter world{vae}.
+  Measured on the split reader_test, never learned from.
+- Varied by flips (boxes and yaws too), reframing, light, blur, scaling down and up, noise and JPEG.
+- Recipe: {recipe}.
+- Seed: {trainer.recipe.seed}. Time: {trainer.seconds / 3600:.2f} hours, {threads} CPU threads.
+- Licence: Apache-2.0; it learned from renders of this project's own (CC0-1.0).
+
+Made again from nothing by
+
+```
+python -m models.starter render --split {" --split ".join(splits)} --split reader_test
+{command}
+```
+
+## Figures
+
+A thing is found where a sighting's box has an IoU of at least 0.5 with it; what is missed counts as wrong.
+
+{table(figures)}
+
+{wrong}
+"""
