@@ -397,8 +397,8 @@ def test_a_corrupt_asset_ends_the_run_in_one_line_and_costs_nothing_that_was_mad
     before, current = digests(run), (run / "current.json").read_text()
     (tmp_path / "assets.yaml").write_text(entry(file="block.glb"))
     (tmp_path / "block.glb").write_bytes(b"glTF nonsense")
-    line = here(generate(run, f"routes.blender.assets={tmp_path / 'assets.yaml'}"), code=1)
-    assert "stage 'pairs' does not start" in line and "block.glb" in line
+    line = here(generate(run, f"routes.blender.assets={tmp_path / 'assets.yaml'}"), code=2)
+    assert "routes.blender.assets: asset" in line and "block.glb is not a binary glTF file" in line
     assert digests(run) == before and (run / "current.json").read_text() == current
     assert not list(open_storage(str(run)).list("attempts/"))
 

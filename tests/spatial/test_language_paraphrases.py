@@ -150,6 +150,7 @@ VIETNAMESE = [
     ("chuyển con mèo sang góc phải phía trên", said("place", CAT, region="upper-right")),
     ("tôi muốn thấy quả bóng nằm ở phía dưới", said("place", BALL, region="lower")),
     ("bỏ cái ly lên mặt bàn", said("relate", MUG, TABLE, relation="on")),
+    ("bỏ cái ly vào góc dưới bên trái", said("place", MUG, region="lower-left")),
     ("đặt con mèo kế bên quả bóng", said("relate", CAT, BALL, relation="next_to")),
     ("để cái cốc đằng sau khối vuông", said("relate", MUG, CUBE, relation="behind")),
     ("đặt cái cốc cách khối lập phương 0,5 mét về bên trái", said("relate", MUG, CUBE, relation="left_of", amount=0.5, unit="metre")),
