@@ -63,7 +63,8 @@ MATERIALS = {
     "checkered": Surface("", roughness=0.55, pattern="checker", color2="#f4f2ec", scale=7.0),
     "stone": Surface("", roughness=0.9, pattern="noise", shade=0.42, scale=9.0, bump=0.5),
 }
-# Against a light colour white checks would not show.
+# On brown paint brown grain would not show; against a light colour, white checks.
+GRAIN_ON_BROWN = "#241205"
 CHECK_AGAINST_LIGHT = "#26262a"
 LIGHT = frozenset({"white", "yellow", "pink", "gray"})
 
@@ -171,6 +172,8 @@ def painted(color: str | None, material: str | None) -> Surface:
         )  # metal shows dark what it reflects
     light_checks = surface.pattern == "checker" and color in LIGHT
     color2 = CHECK_AGAINST_LIGHT if light_checks else surface.color2
+    if surface.pattern == "grain" and color == "brown":
+        color2 = GRAIN_ON_BROWN
     return replace(surface, color=paint, color2=color2)
 
 
