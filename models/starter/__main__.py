@@ -28,7 +28,7 @@ def parser() -> argparse.ArgumentParser:
     render = commands.add_parser("render", help="render the starter world's scenes into the cache")
     render.add_argument("--split", action="append", choices=sorted(SPLITS), help="default: all")
     render.add_argument(
-        "--share", default="0/1", metavar="I/N", help="render every N-th unit from the I-th on"
+        "--share", type=_share, default="0/1", metavar="I/N", help="render every N-th unit from the I-th on"
     )
     commands.add_parser("tokenizer", help="make the tokenizer of both text models")
     for name, what in _TRAINED.items():
@@ -52,15 +52,21 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def _share(text: str) -> tuple[int, int]:
+    share, _, shares = text.partition("/")
+    if not (share.isdigit() and shares.isdigit() and int(share) < int(shares)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not I/N with 0 <= I < N, for example 0/2")
+    return int(share), int(shares)
+
+
 def main() -> int:
     options = parser().parse_args()
     if options.command == "render":
         from models.starter.scenes import render
         from shards.storage import open_storage
 
-        share, _, shares = options.share.partition("/")
         cache = open_storage(options.cache).sub("scenes")
-        render(cache, options.split or list(SPLITS), int(share), int(shares))
+        render(cache, options.split or list(SPLITS), *options.share)
     if options.command in ("reader-train", "reader-eval"):
         return _reader(options)
     return _recipe(options)
