@@ -140,6 +140,8 @@ def _layout(
     on_top = number > 1 and rng.random() < settings.on_top
     for noun in nouns:
         thing = _thing(noun, scene, settings, shapes, rng)
+        if thing is None:
+            return None
         for _ in range(PLACE_TRIES):
             placed = _somewhere(thing, view, scene, rng)
             if placed is not None and _fits(placed, view, scene, shapes):
@@ -163,7 +165,8 @@ def _nouns(number: int, kind: str, settings: SamplerSettings, rng: np.random.Gen
 
 def _thing(
     noun: str, scene: Scene, settings: SamplerSettings, shapes: Shapes, rng: np.random.Generator
-) -> SceneObject:
+) -> SceneObject | None:
+    """None where things of this noun have taken every colour that it may have."""
     assets = shapes.assets(noun)
     asset = assets[int(rng.integers(len(assets)))]
     alike = [other for other in scene.objects if other.noun == noun]
@@ -172,6 +175,8 @@ def _thing(
         for color in settings.colors
         if color not in {other.color for other in alike} and (noun, color) not in settings.left_out
     ]
+    if not colors:
+        return None
     # Two of a kind differ in colour, or clearly in size, or only in place: each now and then.
     color: str | None = colors[int(rng.integers(len(colors)))]
     if alike and rng.random() < 0.3:
@@ -209,12 +214,15 @@ def _fits(thing: SceneObject, view: View, scene: Scene, shapes: Shapes) -> bool:
         step = np.subtract(thing.pose.position[:2], other.pose.position[:2])
         if min(abs(step @ right), abs(step @ away)) < AXIS_MARGIN:
             return False
-        if geometry.gap(thing, other, shapes) < MIN_GAP:
-            return False
+    # The cheap questions first: most places fail one of them, and an outline takes a millisecond to draw.
     edge = max((1 - view.inner) / 2 * camera.width * 0.6, 3.0)
-    outline = geometry.silhouette(thing, camera, shapes)
-    large_enough = outline.area >= view.least_area * camera.width * camera.height
-    return large_enough and geometry.in_frame(outline.box, camera, edge)
+    box = geometry.outline_box(thing, camera, shapes)
+    least = view.least_area * camera.width * camera.height
+    if not geometry.in_frame(box, camera, edge) or (box[2] - box[0] + 1) * (box[3] - box[1] + 1) < least:
+        return False
+    if any(geometry.gap(thing, other, shapes) < MIN_GAP for other in scene.objects):
+        return False
+    return geometry.silhouette(thing, camera, shapes).area >= least
 
 
 def _stack(scene: Scene, shapes: Shapes) -> Scene:

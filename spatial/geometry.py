@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import shapely
 from numpy.typing import NDArray
+from scipy.spatial import ConvexHull, QhullError
 from scipy.spatial.transform import Rotation
 
 from spatial.scene import Camera, Floats, Pose, Quaternion, Scene, SceneObject, Shapes, SpatialError, Vec3
@@ -176,17 +177,29 @@ def silhouette(thing: SceneObject, camera: Camera, shapes: Shapes) -> Silhouette
     return _silhouette(thing, camera, shapes)
 
 
+def outline_box(thing: SceneObject, camera: Camera, shapes: Shapes) -> tuple[float, float, float, float]:
+    """The box of its `silhouette`, without drawing that: what can be ruled out by it is ruled out cheaply."""
+    return _box(camera, *project(camera, world_vertices(thing, shapes)))
+
+
+def _box(camera: Camera, pixels: Floats, depth: Floats) -> tuple[float, float, float, float]:
+    if depth.min() < 0.05:
+        return _INVISIBLE
+    low, high = pixels.min(axis=0), pixels.max(axis=0)
+    if np.any(high - low > 4 * max(camera.width, camera.height)):
+        return _INVISIBLE
+    return (float(low[0]), float(low[1]), float(high[0]), float(high[1]))
+
+
 @lru_cache(maxsize=512)
 def _silhouette(thing: SceneObject, camera: Camera, shapes: Shapes) -> Silhouette:
     pixels, depth = project(camera, world_vertices(thing, shapes))
     base = depth_of(thing, camera)
     empty = Silhouette(np.zeros((1, 1), bool), (0, 0), np.full(2, np.nan), _INVISIBLE, 0.0, base)
-    if depth.min() < 0.05:
+    box = _box(camera, pixels, depth)
+    if box == _INVISIBLE:
         return empty
-    low, high = pixels.min(axis=0), pixels.max(axis=0)
-    if np.any(high - low > 4 * max(camera.width, camera.height)):
-        return empty
-    box = (float(low[0]), float(low[1]), float(high[0]), float(high[1]))
+    low, high = np.array(box[:2]), np.array(box[2:])
     corner = np.floor(low).astype(int) - 1
     shape = np.ceil((high - corner + 2) * _SUPERSAMPLE).astype(int)
     canvas = np.zeros((shape[1], shape[0]), np.uint8)
@@ -283,10 +296,21 @@ def region_of(point: Sequence[float] | Floats, width: int, height: int) -> str:
 @lru_cache(maxsize=512)
 def footprint(thing: SceneObject, shapes: Shapes) -> shapely.Polygon:
     """Convex outline on the ground, metres."""
-    hull = shapely.MultiPoint(world_vertices(thing, shapes)[:, :2]).convex_hull
+    corners = world_vertices(thing, shapes)[_outermost(thing.asset, shapes), :2]
+    hull = shapely.MultiPoint(corners).convex_hull
     if not isinstance(hull, shapely.Polygon):
         raise SpatialError("flat_asset", f"{thing.asset} has no extent on the floor")
     return hull
+
+
+@lru_cache(maxsize=4096)
+def _outermost(asset: str, shapes: Shapes) -> NDArray[np.intp]:
+    """Indices of the vertices on the mesh's convex hull: few, and no other can be on a footprint."""
+    vertices = shapes.mesh(asset).vertices.astype(float)
+    try:
+        return np.sort(ConvexHull(vertices).vertices)
+    except QhullError:  # a flat mesh has no hull in space
+        return np.arange(len(vertices))
 
 
 def gap(a: SceneObject, b: SceneObject, shapes: Shapes) -> float:
