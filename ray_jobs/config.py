@@ -28,6 +28,7 @@ from pydantic_core import ErrorDetails
 
 from filters.thresholds import GeometryThresholds
 from spatial.instruction import KINDS, LANGUAGES
+from spatial.vocabulary import COLORS, FLOORS, MATERIALS
 
 Share = Annotated[float, Field(ge=0, le=1)]
 StageName = Literal["pairs", "scores", "verdicts"]
@@ -102,12 +103,53 @@ class Recycle(_Model):
     memory_mb: Annotated[int, Field(ge=256)] = 4096
 
 
+Range = tuple[PositiveFloat, PositiveFloat]
+
+
+class Stock(_Model):
+    """What scenes are made of, before and after an edit; what is left out may be anything there is.
+
+    never: pairs of a noun and a colour that no scene shows, "mug red".
+    """
+
+    nouns: tuple[str, ...] | None = None
+    colors: tuple[str, ...] | None = None
+    materials: tuple[str, ...] | None = None
+    floors: tuple[str, ...] | None = None
+    never: tuple[Annotated[str, Field(pattern=r"^\S+ \S+$")], ...] = ()
+
+    @model_validator(mode="after")
+    def _known(self) -> Stock:
+        # Nouns may come with a catalogue of assets: they are looked up when that is open.
+        for key, words, allowed in (
+            ("colors", self.colors, COLORS),
+            ("materials", self.materials, MATERIALS),
+            ("floors", self.floors, FLOORS),
+            ("never", tuple(pair.split(" ")[1] for pair in self.never), COLORS),
+        ):
+            if unknown := [word for word in words or () if word not in allowed]:
+                raise ValueError(f"{key}: {unknown[0]!r} is not one of {', '.join(allowed)}")
+        return self
+
+
+class ViewRange(_Model):
+    """Where scenes are looked at from. pitch: degrees below level. distance: metres. inner: share of the frame
+    that objects stand in. wall: share of scenes with a wall. least_area: share of the picture that an object
+    covers at least."""
+
+    pitch: Range
+    distance: Range
+    inner: Share = 0.84
+    wall: Share = 0.25
+    least_area: Share = 0.008
+
+
 class BlenderRoute(_Model):
     """Scenes sampled, edited, rendered, judged.
 
     units x unit_size pairs are tried. kinds, languages: relative weights, or a list for equal ones.
     image_size: pixels, both sides. max_tries: fresh scenes per row before it is rejected.
-    assets: a catalogue (YAML) of meshes beside the procedural ones.
+    assets: a catalogue (YAML) of meshes beside the procedural ones. view: None looks as each kind of edit needs.
     """
 
     units: Annotated[int, Field(ge=0, le=10_000_000)]
@@ -124,6 +166,8 @@ class BlenderRoute(_Model):
     render: Render = Render()
     recycle: Recycle = Recycle()
     assets: str | None = None
+    stock: Stock = Stock()
+    view: ViewRange | None = None
 
 
 class Routes(_Model):

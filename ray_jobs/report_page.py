@@ -59,6 +59,7 @@ REASONS = {
     "off_floor": "a thing would leave the floor",
     "off_support": "a thing would leave what it stands on",
     "carries_others": "something stands on the thing that is to move",
+    "out_of_stock": "the edit would show what the configuration leaves out",
     "unreachable": "no place gives the asked amount",
     "indescribable": "no words fit this thing alone",
     "ambiguous_reference": "the words fit more than one thing",

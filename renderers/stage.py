@@ -18,7 +18,7 @@ from filters.geometry import decide, measure
 from filters.thresholds import GeometryThresholds
 from renderers.catalog import Catalog
 from renderers.rows import Made, pair_id, row_of, unmade_row
-from renderers.sampler import SamplerSettings, sample_scene
+from renderers.sampler import SamplerSettings, View, sample_scene
 from renderers.schedule import wanted
 from renderers.shapes import ProceduralShapes
 from renderers.worker import BlenderCrashed, BlenderUnavailable, BlenderWorker, RenderSettings
@@ -51,6 +51,18 @@ class Draft:
     after: Scene
 
 
+def sampler_settings(settings: Mapping[str, Any]) -> SamplerSettings:
+    """What the route's settings say of sampling; a key of the stock that is left out takes all there is."""
+    size, objects = settings["image_size"], settings["objects"]
+    stock, view = settings.get("stock") or {}, settings.get("view") or {}
+    some: dict[str, Any] = {key: tuple(words) for key, words in stock.items() if words and key != "never"}
+    if view:
+        ranges = {key: tuple(view[key]) for key in ("pitch", "distance")}
+        some["view"] = View(**{**view, **ranges})
+    never = frozenset((noun, color) for noun, color in (pair.split(" ") for pair in stock.get("never", ())))
+    return SamplerSettings(size, size, (objects["min"], objects["max"]), left_out=never, **some)
+
+
 class RenderScenes:
     """Stage "pairs" of route "blender". settings: those of the route in the configuration, and "seed"."""
 
@@ -63,8 +75,7 @@ class RenderScenes:
         self._folder = folder
         self._run = Run.open(open_storage(run_uri))
         self._settings = settings
-        size, objects = settings["image_size"], settings["objects"]
-        self._sampler = SamplerSettings(size, size, (objects["min"], objects["max"]))
+        self._sampler = sampler_settings(settings)
         render, recycle = settings["render"], settings["recycle"]
         self._worker = BlenderWorker(
             RenderSettings(**render), max_scenes=recycle["scenes"], max_memory_mb=recycle["memory_mb"]
@@ -73,6 +84,12 @@ class RenderScenes:
         self._shapes: Catalog | ProceduralShapes = ProceduralShapes()
         if settings.get("assets"):
             self._open_catalog(settings["assets"])
+        self._stock = settings.get("stock") or {}
+        if unknown := set(self._stock.get("nouns") or ()) - set(self._shapes.nouns):
+            raise ValueError(
+                f"routes.blender.stock.nouns: there is no {sorted(unknown)[0]!r}; "
+                f"there are {', '.join(self._shapes.nouns)}"
+            )
         self._worker.start()  # a machine without Blender is told now, not unit by unit
         self._tries: Counter[str] = Counter()
 
@@ -83,7 +100,8 @@ class RenderScenes:
                 catalog.mesh(asset)
         self._shapes = self._worker.shapes = catalog
         self._lexicon = catalog.lexicon(self._lexicon)
-        self._sampler = replace(self._sampler, nouns=catalog.nouns)
+        if not (self._settings.get("stock") or {}).get("nouns"):
+            self._sampler = replace(self._sampler, nouns=catalog.nouns)
 
     def __call__(self, unit: Unit, guard: RowGuard) -> UnitReport:
         began, cycles = time.monotonic(), self._worker.cycles_seconds
@@ -144,7 +162,26 @@ class RenderScenes:
         after = apply(operation, before, self._shapes)
         if after == before:
             raise SpatialError("no_change", "nothing changes")
+        self._check_stock(after)
         return Draft(said, say(said, language, rng, lexicon=self._lexicon), operation, before, after)
+
+    def _check_stock(self, scene: Scene) -> None:
+        """An edit may paint, bring in or lay down whatever there is. Raises SpatialError("out_of_stock")."""
+
+        def missing(key: str, word: str | None) -> bool:
+            allowed = self._stock.get(key) or (word,)
+            return word is not None and word not in allowed
+
+        for thing in scene.objects:
+            if (
+                missing("nouns", thing.noun)
+                or missing("colors", thing.color)
+                or missing("materials", thing.material)
+                or (thing.noun, thing.color) in self._sampler.left_out
+            ):
+                raise SpatialError("out_of_stock", f"a {thing.color} {thing.noun} is not to be shown")
+        if missing("floors", scene.backdrop.floor):
+            raise SpatialError("out_of_stock", f"a floor of {scene.backdrop.floor} is not to be shown")
 
     def _make(self, draft: Draft, kind: str) -> Made:
         """Masks, the judge, pictures. A scene that kills Blender is tried once more in a fresh process."""

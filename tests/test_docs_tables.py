@@ -174,6 +174,11 @@ OTHER_VALUES = {
     "routes.blender.image_size": "64", "routes.blender.objects.min": "1",
     "routes.blender.render.engine": "eevee", "routes.blender.render.device": "cpu",
     "routes.blender.render.denoise": "false", "routes.blender.recycle.memory_mb": "300",
+    "routes.blender.stock.nouns": "[ball, cube]", "routes.blender.stock.colors": "[red]",
+    "routes.blender.stock.materials": "[matte]", "routes.blender.stock.floors": "[grass]",
+    "routes.blender.stock.never": "[mug red]", "routes.blender.view.pitch": "[20, 30]",
+    "routes.blender.view.distance": "[3, 5]",
+    **dict.fromkeys((f"routes.blender.view.{name}" for name in ("inner", "wall", "least_area")), "0.5"),
     "clip.batch": "3", "clip.preprocessing": "open_clip", "clip.device": "cpu", "clip.precision": "bf16",
     "filters.profile": "other", "filters.clip": "own",
     "pools.pairs.labels": "{disk: fast}", "limits.failed_share": "0.5",
@@ -190,6 +195,8 @@ def test_configuration_keys_shape_rows_as_documented(key, shapes, tmp_path):
         value = str(tmp_path / "catalogue.yaml")
         Path(value).write_text("assets: []\n")
     base = ["pools.pairs.size=2", f"clip.model=local-dir:{clip_model(tmp_path / 'clip')}"]
+    if ".view." in key:
+        base.append("routes.blender.view={pitch: [10, 20], distance: [3, 4]}")
     if key == "clip.model":
         value = f"local-dir:{clip_model(tmp_path / 'other', b'other weights')}"
     if key == "clip.weights":

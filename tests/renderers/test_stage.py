@@ -21,9 +21,9 @@ from pycocotools import mask as coco
 from filters.geometry import GeometryScores, decide
 from filters.thresholds import GeometryThresholds
 from renderers.rows import done_row, said_row
-from renderers.sampler import SamplerSettings, sample_scene
+from renderers.sampler import SamplerSettings, View, sample_scene
 from renderers.shapes import ProceduralShapes
-from renderers.stage import RenderScenes
+from renderers.stage import RenderScenes, sampler_settings
 from renderers.worker import BlenderUnavailable
 from shards.guard import BrokenEngine
 from shards.images import decode, pixel_sha256
@@ -377,6 +377,37 @@ def test_assets_of_a_new_noun_are_rendered_named_in_both_languages_and_carry_the
     assert {asset for row in rows for asset in json.loads(row["provenance"]["details"])["assets"]} == {
         "stool_glb", "stool_obj",
     }  # fmt: skip
+
+
+def test_scenes_show_only_what_is_in_stock_before_and_after_the_edit(tmp_path: Path) -> None:
+    stock = {
+        "nouns": ["ball", "cube", "mug"], "colors": ["red", "blue", "pink"], "materials": ["matte", "wood"],
+        "floors": ["grass"], "never": ["ball red"],
+    }  # fmt: skip
+    kinds = dict.fromkeys(("recolor", "material"), 1.0)
+    few = {"min": 1, "max": 1}
+    with Bench.set_up(tmp_path / "run", stock=stock, kinds=kinds, objects=few, max_tries=100) as bench:
+        rows = [row for row in bench.rows([unit(0, 4), unit(1, 4)]) if row["verdict"] is None]
+    assert {row["edit_kind"] for row in rows} == kinds.keys()
+    for row in rows:
+        for thing in (*row["objects_before"], *row["objects_after"]):
+            assert thing["name"] in stock["nouns"] and thing["color"] in stock["colors"]
+            assert thing["material"] in stock["materials"]
+            assert f"{thing['name']} {thing['color']}" not in stock["never"]
+        assert "on grass" in row["original_prompt"]
+
+
+def test_view_and_stock_of_the_configuration_reach_the_sampler() -> None:
+    view = {"pitch": [14, 20], "distance": [2.7, 3.2], "inner": 0.9, "wall": 0.0, "least_area": 0.03}
+    found = sampler_settings({**SETTINGS, "stock": {"floors": ["sand"], "never": ["mug red"]}, "view": view})
+    assert found.view == View((14, 20), (2.7, 3.2), 0.9, 0.0, 0.03)
+    assert (found.floors, found.left_out) == (("sand",), frozenset({("mug", "red")}))
+    assert sampler_settings(SETTINGS) == sampler()
+
+
+def test_a_noun_that_nothing_is_in_stock_for_is_told_before_the_first_unit(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"stock\.nouns: there is no 'balloon'; there are ball, cube"):
+        Bench.set_up(tmp_path / "run", stock={"nouns": ["ball", "balloon"]})
 
 
 def test_pictures_open_with_another_reader(made: list[Row]) -> None:
