@@ -147,25 +147,33 @@ def _other_side(region: str) -> str:
 
 
 def say_caption(
-    facts: Facts, language: str, rng: np.random.Generator, *, lexicon: Lexicon | None = None
+    facts: Facts,
+    language: str,
+    rng: np.random.Generator,
+    *,
+    full: bool = False,
+    lexicon: Lexicon | None = None,
 ) -> str:
-    """One of the many captions of these facts."""
+    """One of the many captions of these facts. full: nothing is left unsaid but that paint is
+    matte, which goes without saying."""
     lexicon = lexicon or Lexicon.default()
-    things = tuple(_mention(thing, facts.things, rng) for thing in facts.things)
+    things = tuple(_mention(thing, facts.things, rng, full) for thing in facts.things)
     text = _arrangement(replace(facts, things=things), language, rng, lexicon)
-    if facts.floor is not None and rng.random() < SAY_FLOOR:
+    if facts.floor is not None and (full or rng.random() < SAY_FLOOR):
         text += f" {_one_of(_FLOORS[language][facts.floor], rng)}"
-    if facts.environment is not None and rng.random() < SAY_AROUND:
+    if facts.environment is not None and (full or rng.random() < SAY_AROUND):
         text += f" {_one_of(_AROUND[language][facts.environment], rng)}"
     return text[0].upper() + text[1:] + "." if rng.random() < 0.15 else text
 
 
-def _mention(thing: Expression, others: tuple[Expression, ...], rng: np.random.Generator) -> Expression:
+def _mention(
+    thing: Expression, others: tuple[Expression, ...], rng: np.random.Generator, full: bool
+) -> Expression:
     """The thing with some attributes left unsaid; what tells it from another of its kind is always said."""
     alike = sum(other.noun == thing.noun for other in others) > 1
-    color = thing.color if alike or rng.random() < SAY_COLOR else None
+    color = thing.color if alike or full or rng.random() < SAY_COLOR else None
     plain = thing.material == "matte"
-    said = not plain and (alike or rng.random() < SAY_MATERIAL)
+    said = not plain and (alike or full or rng.random() < SAY_MATERIAL)
     return replace(thing, color=color, material=thing.material if said else None)
 
 

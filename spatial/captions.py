@@ -11,11 +11,11 @@ from spatial.instruction import Expression
 from spatial.lexicon import Lexicon
 from spatial.scene import Backdrop, Light, Scene, SceneObject
 
-_AROUND = {
+AROUND_WORDS = {
     "sunrise": "at sunrise", "sunset": "at sunset", "night": "at night", "studio": "in a studio",
     "city": "in a city", "courtyard": "in a courtyard", "forest": "in a forest", "interior": "indoors",
 }  # fmt: skip
-_FLOOR = {
+FLOOR_WORDS = {
     "plain": "a plain floor", "wood": "a wooden floor", "tiles": "a tiled floor", "concrete": "a concrete floor",
     "grass": "grass", "sand": "sand", "checkered": "a checkered floor", "carpet": "a carpet",
 }  # fmt: skip
@@ -50,4 +50,4 @@ def _name(thing: SceneObject, scene: Scene, lexicon: Lexicon | None) -> str:
 
 def _place(backdrop: Backdrop, light: Light) -> str:
     wall = {"brick": " before a brick wall", "planks": " before a wall of planks", "plain": " before a wall"}
-    return f"on {_FLOOR[backdrop.floor]}{wall.get(backdrop.wall or '', '')} {_AROUND[light.environment]}"
+    return f"on {FLOOR_WORDS[backdrop.floor]}{wall.get(backdrop.wall or '', '')} {AROUND_WORDS[light.environment]}"

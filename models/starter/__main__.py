@@ -34,11 +34,25 @@ def parser() -> argparse.ArgumentParser:
     for name, what in _TRAINED.items():
         command = commands.add_parser(name, help=f"train {what}, or go on where it stopped")
         command.add_argument("--hours", type=float, help="stop after so long; the same line goes on later")
+        command.add_argument("--bf16", action="store_true", help="faster on a CPU with AVX-512 BF16")
+        command.add_argument("--threads", type=int, default=2, help="CPU threads (%(default)s)")
     commands.add_parser("export", help="write what is trained to models/starter/weights")
+    measure = commands.add_parser(
+        "measure", help="measure exported models on held-out scenes; writes their cards"
+    )
+    measure.add_argument("model", choices=("diffusion", "clip"))
+    measure.add_argument("--threads", type=int, default=2, help="CPU threads (%(default)s)")
+    choose = commands.add_parser("thresholds", help="choose the CLIP profile 'starter' on pairs of a run")
+    choose.add_argument(
+        "--run", required=True, help="a run of configs/starter.yaml, made with filters.clip=none"
+    )
+    choose.add_argument(
+        "--preprocessing", choices=("ip2p", "open_clip"), default="ip2p", help="(%(default)s)"
+    )
     learn = commands.add_parser("reader-train", help="train the reader, or go on where it stopped")
     learn.add_argument("--split", action="append", choices=sorted(SPLITS), help="default: reader_train")
-    learn.add_argument("--steps", type=int, default=9000, help="of 32 pictures each (%(default)s)")
-    learn.add_argument("--fresh", action="store_true", help="forget the unfinished run in the cache")
+    learn.add_argument("--steps", type=int, default=5000, help="of 32 pictures each (%(default)s)")
+    learn.add_argument("--hours", type=float, help="stop after so long; the same line goes on later")
     learn.add_argument("--bf16", action="store_true", help="faster on a CPU with AVX-512 BF16")
     check = commands.add_parser("reader-eval", help="measure the reader on scenes it has never seen")
     check.add_argument("--split", default="reader_test", choices=sorted(SPLITS), help="(%(default)s)")
@@ -80,13 +94,20 @@ def _recipe(options: argparse.Namespace) -> int:
     cache = Path(options.cache)
     try:
         if options.command in _TRAINED:
-            hours = options.hours
-            getattr(recipes, options.command)(cache, None if hours is None else hours * 3600)
+            import torch
+
+            torch.set_num_threads(options.threads)
+            seconds = None if options.hours is None else options.hours * 3600
+            getattr(recipes, options.command)(cache, seconds, options.bf16)
         elif options.command == "tokenizer":
             recipes.tokenizer(cache)
         elif options.command == "export":
             recipes.export(cache)
-    except (StorageError, FileNotFoundError) as error:
+        elif options.command == "measure":
+            recipes.measure(cache, options.model, options.threads)
+        elif options.command == "thresholds":
+            recipes.thresholds(options.run, options.preprocessing)
+    except (StorageError, FileNotFoundError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
@@ -98,9 +119,9 @@ def _reader(options: argparse.Namespace) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from models.starter.reader import Recipe
     from models.starter.reader_run import evaluate_reader, train_reader
-    from shards.storage import StorageError, open_storage
+    from shards.storage import StorageError
 
-    cache = open_storage(options.cache)
+    cache = Path(options.cache)
     try:
         if options.command == "reader-eval":
             return evaluate_reader(
@@ -108,9 +129,8 @@ def _reader(options: argparse.Namespace) -> int:
             )
         splits = options.split or ["reader_train"]
         recipe = Recipe(steps=options.steps, bf16=options.bf16)
-        return train_reader(
-            cache, splits, recipe, options.vae, options.weights, options.threads, options.fresh
-        )
+        seconds = None if options.hours is None else options.hours * 3600
+        return train_reader(cache, splits, recipe, options.vae, options.weights, options.threads, seconds)
     except (StorageError, ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

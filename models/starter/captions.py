@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,12 +13,17 @@ from numpy.typing import NDArray
 
 from models.starter.data import Scenes
 from models.starter.tokenizer import LENGTH
-from models.starter.world import COLORS, IMAGE_SIZE, KINDS, MATERIALS, SEED
+from models.starter.world import COLORS, FLOORS, IMAGE_SIZE, KINDS, MATERIALS, SEED
 from renderers.shapes import ProceduralShapes
 from shards.units import seed_for
 from spatial.captioning import Facts, facts_of, mirrored, say_caption
+from spatial.captions import AROUND_WORDS, FLOOR_WORDS
+from spatial.captions import caption as plain_caption
+from spatial.scene import Scene
+from spatial.viewpoint import mirror_scene
+from spatial.vocabulary import ENVIRONMENTS
 
-FORMS = 8  # captions drawn for each picture and each mirrored picture
+FORMS = 9  # captions of each picture and each mirrored picture: drawn, but for the last, which pairs have
 GRID = 4  # cells a side of the coarse layout
 
 Tokens = NDArray[np.int16]
@@ -37,13 +43,17 @@ class Captions:
     number: NDArray[np.int64]
 
 
-def layout_of(objects: list[dict[str, object]], flip: bool) -> NDArray[np.uint8]:
-    """Which kind, and which colour, has its middle in which cell; and which kind has which colour.
+def layout_of(
+    objects: list[dict[str, object]], flip: bool, floor: str = "", environment: str = ""
+) -> NDArray[np.uint8]:
+    """Which kind, which colour and which material has its middle in which cell, which kind has which colour,
+    what the floor is and where it all stands.
 
-    (KINDS * GRID**2 + COLORS * GRID**2 + KINDS * COLORS,) of 0 and 1.
+    ((KINDS + COLORS + MATERIALS) * GRID**2 + KINDS * COLORS + FLOORS + ENVIRONMENTS,) of 0 and 1.
     """
     kinds = np.zeros((len(KINDS), GRID, GRID), np.uint8)
     colors = np.zeros((len(COLORS), GRID, GRID), np.uint8)
+    materials = np.zeros((len(MATERIALS), GRID, GRID), np.uint8)
     bound = np.zeros((len(KINDS), len(COLORS)), np.uint8)
     for thing in objects:
         x0, y0, x1, y1 = np.asarray(thing["box"], float) * GRID / IMAGE_SIZE
@@ -51,7 +61,12 @@ def layout_of(objects: list[dict[str, object]], flip: bool) -> NDArray[np.uint8]
         column = GRID - 1 - column if flip else column
         kind, color = KINDS.index(str(thing["name"])), COLORS.index(str(thing["color"]))
         kinds[kind, row, column] = colors[color, row, column] = bound[kind, color] = 1
-    return np.concatenate([kinds.ravel(), colors.ravel(), bound.ravel()])
+        if (material := thing.get("material")) is not None:
+            materials[MATERIALS.index(str(material)), row, column] = 1
+    around = np.array([floor == name for name in FLOORS] + [environment == name for name in ENVIRONMENTS])
+    return np.concatenate(
+        [kinds.ravel(), colors.ravel(), materials.ravel(), bound.ravel(), around.astype(np.uint8)]
+    )
 
 
 def captions_of(scenes: Scenes, tokenizer: Path, cache: Path, language: str = "en") -> Captions:
@@ -73,6 +88,31 @@ def captions_of(scenes: Scenes, tokenizer: Path, cache: Path, language: str = "e
         return Captions(saved["tokens"], saved["wrong"], saved["layout"], saved["number"])
 
 
+def plain_both(scene: Scene, rng: np.random.Generator) -> tuple[str, str]:
+    """The caption that pairs of this scene would have, and one that is wrong in one word."""
+    right = plain_caption(scene)
+    return right, wrong_attribute(right, rng)
+
+
+def wrong_attribute(caption: str, rng: np.random.Generator, other: str = "") -> str:
+    """An English caption of `spatial.captions` with one thing's kind, colour or material, the floor or the
+    surroundings changed. other: another caption; what the two do not share is changed first, where there is any.
+
+    Raises ValueError for a caption that names nothing of the starter world.
+    """
+    known = list(_WORDS.finditer(caption))
+    if not known:
+        raise ValueError(f"no word of the starter world in {caption!r}")
+    changed = [match for match in known if match[0] not in _WORDS.findall(other)] if other else []
+    match = (changed or known)[int(rng.integers(len(changed or known)))]
+    family = next(words for words in _FAMILIES if match[0] in words)
+    word = _another(family, match[0], rng)
+    text = caption[: match.start()] + word + caption[match.end() :]
+    # "An orange mug" with another colour is "a red mug".
+    text = re.sub(r"\b([Aa])n? (?=[aeiou])", r"\1n ", text)
+    return re.sub(r"\b([Aa])n (?=[^aeiou])", r"\1 ", text)
+
+
 def say_both(facts: Facts, language: str, rng: np.random.Generator) -> tuple[str, str]:
     """A true caption, and one that is wrong in one attribute of one thing, in the same words as far as they go."""
     seed = int(rng.integers(2**63))
@@ -85,18 +125,33 @@ def say_both(facts: Facts, language: str, rng: np.random.Generator) -> tuple[str
     return right, wrong
 
 
-def one_wrong(facts: Facts, rng: np.random.Generator) -> Facts:
-    """The same facts with one attribute of one thing changed: its kind, its colour or its material."""
+ATTRIBUTES = ("kind", "color", "material")
+
+
+def one_wrong(facts: Facts, rng: np.random.Generator, attribute: str | None = None) -> Facts:
+    """The same facts with one attribute of one thing changed. attribute: which of `ATTRIBUTES`; None draws one."""
     which = int(rng.integers(len(facts.things)))
     thing = facts.things[which]
-    field = int(rng.choice(3, p=(0.35, 0.45, 0.2)))
-    if field == 0:
+    attribute = attribute or str(rng.choice(ATTRIBUTES, p=(0.35, 0.45, 0.2)))
+    if attribute == "kind":
         wrong = replace(thing, noun=_another(KINDS, thing.noun, rng))
-    elif field == 1:
+    elif attribute == "color":
         wrong = replace(thing, color=_another(COLORS, thing.color, rng))
     else:  # never to matte: that goes without saying, and what is left unsaid is not wrong
         wrong = replace(thing, material=_another(MATERIALS[1:], thing.material, rng))
     return replace(facts, things=(*facts.things[:which], wrong, *facts.things[which + 1 :]))
+
+
+_FAMILIES: tuple[tuple[str, ...], ...] = (
+    KINDS,
+    COLORS,
+    ("matte", "metal", "checkered", "wooden"),
+    tuple(f"on {words}" for floor, words in FLOOR_WORDS.items() if floor in FLOORS),
+    tuple(AROUND_WORDS.values()),
+)
+_WORDS = re.compile(
+    r"\b(?:" + "|".join(sorted((w for words in _FAMILIES for w in words), key=len, reverse=True)) + r")\b"
+)
 
 
 def _another(words: tuple[str, ...], word: str | None, rng: np.random.Generator) -> str:
@@ -114,9 +169,11 @@ def _draw(scenes: Scenes, tokenizer: Path, language: str) -> Captions:
     for name, scene in zip(scenes.ids, scenes.scenes):
         seed = seed_for(SEED, name, 0, f"caption-{language}")
         facts = facts_of(scene, shapes)
-        for side, version in enumerate((facts, mirrored(facts))):
+        for side, (version, shown) in enumerate(((facts, scene), (mirrored(facts), mirror_scene(scene)))):
             for form in range(FORMS):
-                one, other = say_both(version, language, np.random.default_rng([seed, side, form]))
+                rng = np.random.default_rng([seed, side, form])
+                plain = form == FORMS - 1 and language == "en"
+                one, other = plain_both(shown, rng) if plain else say_both(version, language, rng)
                 right.append(one)
                 wrong.append(other)
 
@@ -127,6 +184,14 @@ def _draw(scenes: Scenes, tokenizer: Path, language: str) -> Captions:
     return Captions(
         tokens=ids(right),
         wrong=ids(wrong),
-        layout=np.stack([[layout_of(things, flip) for flip in (False, True)] for things in scenes.objects]),
+        layout=np.stack(
+            [
+                [
+                    layout_of(things, flip, scene.backdrop.floor, scene.light.environment)
+                    for flip in (False, True)
+                ]
+                for things, scene in zip(scenes.objects, scenes.scenes)
+            ]
+        ),
         number=np.array([len(things) for things in scenes.objects]),
     )

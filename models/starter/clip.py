@@ -65,7 +65,12 @@ def make_clip(vocabulary: int) -> open_clip.CLIP:
 
 
 def train_clip(
-    images: NDArray[np.uint8], captions: Captions, vocabulary: int, folder: Path, until_s: float | None = None
+    images: NDArray[np.uint8],
+    captions: Captions,
+    vocabulary: int,
+    folder: Path,
+    until_s: float | None = None,
+    bf16: bool = False,
 ) -> None:
     """images: (n, 128, 128, 3) uint8, those of the captions, in their order."""
     torch.manual_seed(0)
@@ -83,7 +88,10 @@ def train_clip(
         wrong = captions.wrong[chosen, side, form]
         texts = torch.from_numpy(np.concatenate([right, wrong]).astype(np.int64))
         said = model.encode_text(texts, normalize=True)
-        logits = model.logit_scale.exp().clamp(max=100) * seen @ said.T  # (BATCH, 2 BATCH)
+        with torch.autocast("cpu", enabled=False):  # the temperature magnifies what bfloat16 would round
+            logits = (
+                model.logit_scale.exp().clamp(max=100) * seen.float() @ said.float().T
+            )  # (BATCH, 2 BATCH)
         # A caption that fits two pictures of the batch would teach a falsehood: equal texts count once.
         same = (texts[:BATCH, None] == texts[None]).all(-1)
         same[truth, truth] = False
@@ -94,7 +102,7 @@ def train_clip(
             told = logits[truth, truth] > logits[truth, truth + BATCH]
         return (to_text + to_image) / 2, {"told": float(told.float().mean())}
 
-    train(NAME, model, loss, PLAN, folder, ema_decay=0.999, weight_decay=0.05, until_s=until_s)
+    train(NAME, model, loss, PLAN, folder, ema_decay=0.999, weight_decay=0.05, until_s=until_s, bf16=bf16)
 
 
 def save_clip(vocabulary: int, tokenizer: Path, checkpoints: Path, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Reading the starter world back from its cache, whole, into memory: 14,000 pictures are 0.7 GB."""
+"""Reading the starter world back from its cache, whole, into memory: 10,000 pictures are 0.5 GB."""
 
 from __future__ import annotations
 

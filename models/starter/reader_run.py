@@ -9,77 +9,75 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from filters.reader import CONFIG, WEIGHTS, Reader
+from filters.reader import CONFIG as CONFIG_FILE
+from filters.reader import WEIGHTS, Reader
 from models.starter.data import Scenes, load
-from models.starter.reader import CHECKPOINT, Recipe, Trainer, chosen, save, saved_ids, train
-from models.starter.reader_data import Labelled, labelled, round_trips
+from models.starter.reader import NAME, Recipe, save
+from models.starter.reader import train_reader as train
+from models.starter.reader_data import CONFIG, Labelled, labelled, round_trips
 from models.starter.reader_eval import Figures, below_bar, confusions, evaluate, table
+from models.starter.training import averaged
 from models.starter.world import SPLITS
-from shards.storage import Storage
+from shards.storage import open_storage
 
 FIGURES = "figures.json"
 
 
 def train_reader(
-    cache: Storage,
+    cache: Path,
     splits: list[str],
     recipe: Recipe,
     vae: Path | None,
     folder: Path,
     threads: int,
-    fresh: bool,
+    until_s: float | None,
 ) -> int:
     """Trains, or goes on, then writes weights, configuration, figures and card to `folder`. Returns an exit code.
 
-    splits: whose scenes to learn from. vae: a folder of diffusers' `AutoencoderKL`, for round trips.
+    splits: whose scenes to learn from. vae: a folder of diffusers' `AutoencoderKL`, for round trips. until_s:
+    stop after so many seconds; what there is by then is measured too.
     """
     torch.set_num_threads(threads)
-    if fresh:
-        cache.delete(CHECKPOINT)
-    ids = saved_ids(cache)
-    scenes = _read(cache, splits)
-    data = labelled(scenes)
-    if ids is not None:
-        data = chosen(data, ids)
+    data = labelled(_read(cache, splits))
     wanted = sum(SPLITS[split].images for split in splits)
-    print(f"learns from {len(data)} pictures of {wanted} in {', '.join(splits)}", flush=True)
+    print(f"reader: learns from {len(data)} pictures of {wanted} in {', '.join(splits)}", flush=True)
     if vae is not None:
         data = replace(data, round_trips=round_trips(data.images, vae))
-    trainer = train(Trainer(data, recipe), cache)
-    save(trainer, folder)
+    checkpoints = cache / "checkpoints"
+    train(data, recipe, checkpoints, until_s=until_s)
+    save(checkpoints, folder)
     figures = measure(cache, folder, "reader_test", vae, None)
     (folder / FIGURES).write_text(_json(figures), encoding="utf-8")
     command = "python -m models.starter reader-train"
     command += "".join(f" --split {split}" for split in splits if splits != ["reader_train"])
     command += f" --steps {recipe.steps}" if recipe.steps != Recipe().steps else ""
     command += " --bf16" if recipe.bf16 else ""
-    command += " --vae PATH" if vae is not None else ""
-    (folder / "README.md").write_text(card(trainer, splits, figures, command, threads), encoding="utf-8")
+    command += " --vae models/starter/weights/diffusion/vae" if vae is not None else ""
+    text = card(data, recipe, splits, figures, command, checkpoints)
+    (folder / "README.md").write_text(text, encoding="utf-8")
     return _verdict(figures)
 
 
 def evaluate_reader(
-    cache: Storage, folder: Path, split: str, vae: Path | None, limit: int | None, threads: int
+    cache: Path, folder: Path, split: str, vae: Path | None, limit: int | None, threads: int
 ) -> int:
     """Prints the figures of committed weights. Returns an exit code: 1 below the bars."""
     torch.set_num_threads(threads)
     return _verdict(measure(cache, folder, split, vae, limit))
 
 
-def measure(
-    cache: Storage, folder: Path, split: str, vae: Path | None, limit: int | None
-) -> dict[str, Figures]:
+def measure(cache: Path, folder: Path, split: str, vae: Path | None, limit: int | None) -> dict[str, Figures]:
     """The reader of this folder against a split's renders and, where there is a VAE, their round trips."""
     reader = Reader.load(folder)
-    data = labelled(load(cache, split, limit), reader.config)
+    data = labelled(load(open_storage(str(cache)), split, limit), reader.config)
     figures = {"renders": evaluate(reader, data)}
     if vae is not None:
         figures["round trips"] = evaluate(reader, data, round_trips(data.images, vae))
     return figures
 
 
-def _read(cache: Storage, splits: list[str]) -> Scenes:
-    parts = [load(cache, split) for split in splits]
+def _read(cache: Path, splits: list[str]) -> Scenes:
+    parts = [load(open_storage(str(cache)), split) for split in splits]
     return Scenes(
         ids=tuple(name for part in parts for name in part.ids),
         images=np.concatenate([part.images for part in parts]),
@@ -101,13 +99,20 @@ def _verdict(figures: dict[str, Figures]) -> int:
     return 1 if faults else 0
 
 
-def card(trainer: Trainer, splits: list[str], figures: dict[str, Figures], command: str, threads: int) -> str:
+def card(
+    data: Labelled,
+    made_by: Recipe,
+    splits: list[str],
+    figures: dict[str, Figures],
+    command: str,
+    checkpoints: Path,
+) -> str:
     """README.md beside the weights: data, recipe, seed, hours, figures and the command."""
-    data: Labelled = trainer.data
-    recipe = ", ".join(f"{name} {value}" for name, value in asdict(trainer.recipe).items() if name != "seed")
-    parameters = sum(weight.numel() for weight in trainer.net.parameters())
+    weights, step, seconds = averaged(NAME, checkpoints)
+    recipe = ", ".join(f"{name} {value}" for name, value in asdict(made_by).items() if name != "seed")
+    parameters = sum(weight.numel() for weight in weights.values() if weight.ndim)
     vae = (
-        f"; {trainer.recipe.round_trip_share:.0%} of them after a round trip through the starter VAE"
+        f"; {made_by.round_trip_share:.0%} of them after a round trip through the starter VAE"
         if data.round_trips is not None
         else ""
     )
@@ -118,18 +123,18 @@ A small detector that says what stands in a picture of the starter world: kind, 
 where a kind has one, yaw, each with a confidence. Use it with `filters.reader.Reader.load`. It knows nothing but
 the starter world:
 
-- kinds: {", ".join(trainer.config.kinds)}
-- colours: {", ".join(trainer.config.colors)}
-- materials: {", ".join(trainer.config.materials)}
+- kinds: {", ".join(CONFIG.kinds)}
+- colours: {", ".join(CONFIG.colors)}
+- materials: {", ".join(CONFIG.materials)}
 
 About it:
 
-- Files: `{WEIGHTS}` (fp16, {parameters / 1e6:.2f} million parameters), `{CONFIG}`, `{FIGURES}`.
+- Files: `{WEIGHTS}` (fp16, {parameters / 1e6:.2f} million parameters), `{CONFIG_FILE}`, `{FIGURES}`.
 - Data: {len(data)} pictures with {len(data.things)} things, splits {", ".join(splits)} of the starter world{vae}.
   Measured on the split reader_test, never learned from.
 - Varied by flips (boxes and yaws too), reframing, light, blur, scaling down and up, noise and JPEG.
 - Recipe: {recipe}.
-- Seed: {trainer.recipe.seed}. Time: {trainer.seconds / 3600:.2f} hours, {threads} CPU threads.
+- Seed: {made_by.seed}. {step} steps in {seconds / 3600:.2f} hours, on two shared CPU cores.
 - Licence: Apache-2.0; it learned from renders of this project's own (CC0-1.0).
 
 Made again from nothing by

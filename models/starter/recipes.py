@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from filters.profiles import Preprocessing
 from shards.storage import open_storage
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -24,30 +25,30 @@ def tokenizer(cache: Path) -> Path:
     return folder
 
 
-def vae(cache: Path, until_s: float | None) -> None:
+def vae(cache: Path, until_s: float | None, bf16: bool = False) -> None:
     import numpy as np
 
     from models.starter.data import load
     from models.starter.vae import load_vae, psnr, round_trip, train_vae
 
     storage = open_storage(str(cache))
-    train_vae(load(storage, "train").images, cache / "checkpoints", until_s)
+    train_vae(load(storage, "train").images, cache / "checkpoints", until_s, bf16)
     held_out = load(storage, "test", 300).images
     figure = np.mean(psnr(held_out, round_trip(load_vae(cache / "checkpoints"), held_out)))
     print(f"vae: PSNR on {len(held_out)} held-out pictures {figure:.2f} dB", flush=True)
 
 
-def text(cache: Path, until_s: float | None) -> None:
+def text(cache: Path, until_s: float | None, bf16: bool = False) -> None:
     from models.starter.captions import captions_of
     from models.starter.data import load
     from models.starter.text import train_text
 
     words = tokenizer(cache)
     captions = captions_of(load(open_storage(str(cache)), "train"), words, cache / "captions")
-    train_text(captions, vocabulary_size(words), cache / "checkpoints", until_s)
+    train_text(captions, vocabulary_size(words), cache / "checkpoints", until_s, bf16)
 
 
-def diffusion(cache: Path, until_s: float | None) -> None:
+def diffusion(cache: Path, until_s: float | None, bf16: bool = False) -> None:
     from models.starter.captions import captions_of
     from models.starter.data import load
     from models.starter.diffusion import cached_latents, train_diffusion
@@ -59,10 +60,11 @@ def diffusion(cache: Path, until_s: float | None) -> None:
     scenes = load(open_storage(str(cache)), "train")
     captions = captions_of(scenes, words, cache / "captions")
     latents = cached_latents(load_vae(checkpoints), scenes, cache / "latents")
-    train_diffusion(latents, captions, load_text(vocabulary_size(words), checkpoints), checkpoints, until_s)
+    encoder = load_text(vocabulary_size(words), checkpoints)
+    train_diffusion(latents, captions, encoder, checkpoints, until_s, bf16)
 
 
-def clip(cache: Path, until_s: float | None) -> None:
+def clip(cache: Path, until_s: float | None, bf16: bool = False) -> None:
     from models.starter.captions import captions_of
     from models.starter.clip import train_clip
     from models.starter.data import load
@@ -70,11 +72,12 @@ def clip(cache: Path, until_s: float | None) -> None:
     words = tokenizer(cache)
     scenes = load(open_storage(str(cache)), "train")
     captions = captions_of(scenes, words, cache / "captions")
-    train_clip(scenes.images, captions, vocabulary_size(words), cache / "checkpoints", until_s)
+    train_clip(scenes.images, captions, vocabulary_size(words), cache / "checkpoints", until_s, bf16)
 
 
 def export(cache: Path) -> None:
     """Writes what is trained so far to `WEIGHTS`, in half precision, as plain diffusers and open_clip load it."""
+    from models.starter.cards import write_training
     from models.starter.clip import save_clip
     from models.starter.data import load
     from models.starter.diffusion import cached_latents, load_diffusion
@@ -88,10 +91,47 @@ def export(cache: Path) -> None:
         scenes = load(open_storage(str(cache)), "train")
         factor = cached_latents(autoencoder, scenes, cache / "latents").factor
         save(assemble(autoencoder, load_diffusion(size, checkpoints), words, factor), WEIGHTS / "diffusion")
+        write_training(WEIGHTS / "diffusion", ("vae", "text", "diffusion"), checkpoints, len(scenes))
         print(f"export: {WEIGHTS / 'diffusion'}")
     if (checkpoints / "clip.pt").exists():
         save_clip(size, words, checkpoints, WEIGHTS / "clip")
+        write_training(WEIGHTS / "clip", ("clip",), checkpoints, len(load(open_storage(str(cache)), "train")))
         print(f"export: {WEIGHTS / 'clip'}")
+
+
+def measure(cache: Path, model: str, threads: int) -> None:
+    """Figures of an exported model on held-out scenes, beside its weights; its card; pictures to look at."""
+    import torch
+
+    from filters.reader import Reader
+    from models.starter import cards
+    from models.starter.data import load
+    from models.starter.measure import load_pipeline, measure_diffusion, measure_vae
+    from models.starter.measure_clip import measure_clip
+
+    torch.set_num_threads(threads)
+    storage, folder = open_storage(str(cache)), WEIGHTS / model
+    if model == "clip":
+        cards.write_figures(folder, measure_clip(folder, load(storage, "test")))
+    else:
+        splits = {name: load(storage, name) for name in ("validation", "test", "combinations")}
+        pipeline = load_pipeline(folder)
+        figures, asked, pictures = measure_diffusion(pipeline, Reader.load(WEIGHTS / "reader"), splits)
+        figures["vae"] = measure_vae(pipeline, splits["test"])
+        cards.write_figures(folder, figures)
+        cards.contact_sheets(cache / "pictures", asked, pictures)
+    cards.write_card(folder)
+
+
+def thresholds(run: str, preprocessing: Preprocessing) -> None:
+    """The CLIP profile `starter`, beside the starter CLIP's weights."""
+    from models.starter import cards
+    from models.starter.thresholds import choose_thresholds
+    from shards.run import Run
+
+    profile = choose_thresholds(Run.open(open_storage(run)), WEIGHTS / "clip", preprocessing)
+    print(cards.table_of_thresholds(profile))
+    cards.write_card(WEIGHTS / "clip")
 
 
 def vocabulary_size(words: Path) -> int:

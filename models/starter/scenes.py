@@ -27,7 +27,8 @@ from shards.units import Unit, seed_for
 from spatial.scene import Scene, SpatialError
 
 UNIT_SIZE = 50
-RENDER = RenderSettings(samples=8, denoise=True, threads=1)
+# Denoised, 4 samples look like 8 at this size, in two thirds of the time.
+RENDER = RenderSettings(samples=4, denoise=True, threads=1)
 
 SCENES = with_features(
     pa.schema(

@@ -14,14 +14,14 @@ import torch
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from models.starter.captions import Captions
+from models.starter.captions import Captions, Tokens
 from models.starter.tokenizer import LENGTH
 from models.starter.training import Plan, averaged, train
 
 NAME = "text"
 WIDTH = 192
-PLAN = Plan(steps=6_000, rate=1e-3)
-BATCH = 256
+PLAN = Plan(steps=3_000, rate=1e-3, warmup=200)
+BATCH = 128
 
 
 def make_text_encoder(vocabulary: int) -> CLIPTextModel:
@@ -55,7 +55,9 @@ class LayoutModel(nn.Module):
         return logits
 
 
-def train_text(captions: Captions, vocabulary: int, folder: Path, until_s: float | None = None) -> None:
+def train_text(
+    captions: Captions, vocabulary: int, folder: Path, until_s: float | None = None, bf16: bool = False
+) -> None:
     torch.manual_seed(0)
     model = LayoutModel(vocabulary, captions.layout.shape[-1])
     count, _, forms, _ = captions.tokens.shape
@@ -67,14 +69,21 @@ def train_text(captions: Captions, vocabulary: int, folder: Path, until_s: float
             rng.integers(2, size=BATCH),
             rng.integers(forms, size=BATCH),
         )
-        tokens = torch.from_numpy(captions.tokens[chosen, side, form].astype(np.int64))
+        tokens = without_end(captions.tokens[chosen, side, form], vocabulary)
         target = torch.from_numpy(captions.layout[chosen, side]).float()
         # Most cells are empty: what is there must weigh as much as what is not.
         weight = 1 + 8 * target
-        value = nn.functional.binary_cross_entropy_with_logits(model(tokens), target, weight)
+        value = nn.functional.binary_cross_entropy_with_logits(model(tokens).float(), target, weight)
         return value, {}
 
-    train(NAME, model, loss, PLAN, folder, until_s=until_s)
+    train(NAME, model, loss, PLAN, folder, until_s=until_s, bf16=bf16)
+
+
+def without_end(tokens: Tokens, vocabulary: int) -> torch.Tensor:
+    """(b, longest) int64: texts without what fills all of them up. Attention is causal: what comes before the
+    end knows nothing of what comes after."""
+    longest = int((tokens != vocabulary - 1).sum(axis=1).max()) + 1
+    return torch.from_numpy(tokens[:, :longest].astype(np.int64))
 
 
 def load_text(vocabulary: int, folder: Path) -> CLIPTextModel:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 Tensors = Mapping[str, torch.Tensor]
 
@@ -66,24 +68,34 @@ def train(
     ema_decay: float = 0.999,
     weight_decay: float = 0.01,
     clip: float = 1.0,
+    bf16: bool = False,
     every_s: float = 120.0,
     until_s: float | None = None,
+    about: str = "",
     watch: Callable[[int, nn.Module], None] | None = None,
 ) -> dict[str, torch.Tensor]:
-    """Trains `model` in place with AdamW to the plan's end. The averaged weights.
+    """Trains `model` in place with AdamW to the plan's end, without decay of biases and norms. The averaged weights.
 
     loss: of one step, from its number and a generator seeded by it; also figures to print. folder: where
     `<name>.pt` is kept, written every `every_s` seconds and at the end. until_s: stop, resumable, after so many
-    seconds of this call. watch: called with the averaged model now and then, for pictures or scores.
+    seconds of this call. bf16: the loss is computed under autocast to bfloat16, which on a CPU pays only where
+    that has AVX-512 BF16. about: what must be the same for a checkpoint to be gone on from: settings, a digest of
+    the data; ValueError where it is not. watch: called with the averaged model now and then, for pictures or scores.
     """
     path = folder / f"{name}.pt"
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=plan.rate, weight_decay=weight_decay, betas=(0.9, 0.98)
-    )
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in model.parameters() if p.ndim > 1]},
+        {"params": [p for p in model.parameters() if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(groups, lr=plan.rate, weight_decay=weight_decay, betas=(0.9, 0.98))
     ema = Ema(model, ema_decay)
     step, spent = 0, 0.0
     if path.exists():
         state = torch.load(path, weights_only=True)
+        if state["about"] != about:
+            raise ValueError(
+                f"{path} was made with other settings or pictures: repeat the command that began it, or delete it"
+            )
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         ema.average = state["ema"]
@@ -99,6 +111,7 @@ def train(
             "optimizer": optimizer.state_dict(),
             "ema": ema.average,
             "step": step,
+            "about": about,
             "seconds": spent + time.monotonic() - began,
         }
         folder.mkdir(parents=True, exist_ok=True)
@@ -110,7 +123,8 @@ def train(
     while step < plan.steps:
         for group in optimizer.param_groups:
             group["lr"] = plan.rate_at(step)
-        value, figures = loss(step, torch.Generator().manual_seed(step))
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16), _attention(bf16):
+            value, figures = loss(step, torch.Generator().manual_seed(step))
         optimizer.zero_grad(set_to_none=True)
         value.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(model.parameters(), clip)
@@ -144,10 +158,9 @@ def train(
     return ema.average
 
 
-def done(name: str, folder: Path, plan: Plan) -> bool:
-    """Whether the checkpoint is there and at the plan's end."""
-    path = folder / f"{name}.pt"
-    return path.exists() and bool(torch.load(path, weights_only=True)["step"] >= plan.steps)
+def _attention(bf16: bool) -> AbstractContextManager[None]:
+    """In bfloat16 the backward pass of a CPU's fused attention is slower than that of its three plain products."""
+    return sdpa_kernel(SDPBackend.MATH) if bf16 else nullcontext()
 
 
 def averaged(name: str, folder: Path) -> tuple[dict[str, torch.Tensor], int, float]:

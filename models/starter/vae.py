@@ -28,13 +28,13 @@ CONFIG: dict[str, Any] = {
     "sample_size": IMAGE_SIZE,
     "mid_block_add_attention": True,
 }
-PLAN = Plan(steps=26_000, rate=1.5e-3, last=0.01)
+PLAN = Plan(steps=6_500, rate=1.5e-3, warmup=300, last=0.01)
 CROP, BATCH = 64, 16
-WHOLE_FROM, WHOLE_BATCH = 23_000, 6  # the last steps see whole pictures, as the models that use it will
+WHOLE_FROM, WHOLE_BATCH = 5_500, 4  # the last steps see whole pictures, as the models that use it will
 KL_WEIGHT = 1e-6
 
 
-def train_vae(images: Pixels, folder: Path, until_s: float | None = None) -> None:
+def train_vae(images: Pixels, folder: Path, until_s: float | None = None, bf16: bool = False) -> None:
     """Trains on crops, then on whole pictures. images: (n, 128, 128, 3) uint8."""
     torch.manual_seed(0)
     vae = AutoencoderKL(**CONFIG).to(memory_format=torch.channels_last)
@@ -43,14 +43,14 @@ def train_vae(images: Pixels, folder: Path, until_s: float | None = None) -> Non
         whole = step >= WHOLE_FROM
         pixels = _crops(images, WHOLE_BATCH if whole else BATCH, IMAGE_SIZE if whole else CROP, step)
         posterior = vae.encode(pixels).latent_dist
-        seen = vae.decode(posterior.sample(noise)).sample
+        seen = vae.decode(posterior.sample(noise)).sample.float()
         error = seen - pixels
         squared = error.square().mean()
         # Absolute error keeps edges; squared error is what PSNR counts.
         total = error.abs().mean() + 2 * squared + KL_WEIGHT * posterior.kl().mean()
         return total, {"psnr": _psnr(squared)}
 
-    train(NAME, vae, loss, PLAN, folder, ema_decay=0.999, weight_decay=0.0, until_s=until_s)
+    train(NAME, vae, loss, PLAN, folder, ema_decay=0.999, weight_decay=0.0, until_s=until_s, bf16=bf16)
 
 
 def load_vae(folder: Path) -> AutoencoderKL:

@@ -64,12 +64,12 @@ class Split:
 
 
 SPLITS = {
-    "train": Split(14_000, "seen"),
+    "train": Split(10_000, "seen"),
     "validation": Split(500, "seen"),
     "test": Split(1_000, "seen"),
     "combinations": Split(500, "held_out"),
     # The reader judges the others, so it learns from scenes of its own and knows every combination.
-    "reader_train": Split(7_000, "all"),
+    "reader_train": Split(5_000, "all"),
     "reader_test": Split(1_000, "all"),
 }
 

@@ -11,11 +11,10 @@ import torch
 
 from filters.reader import Reader, Sighting
 from filters.reader_net import ReaderConfig
-from models.starter import reader as training
-from models.starter.reader import Recipe, Trainer, chosen, heat_target, saved_ids, train
+from models.starter.reader import Recipe, batches, heat_target, save, train_reader
 from models.starter.reader_data import Labelled, Things, flipped, reframed, round_trips, varied
 from models.starter.reader_eval import below_bar, evaluate, matched, table
-from shards.storage import open_storage
+from models.starter.training import averaged
 
 TINY = ReaderConfig(
     kinds=("ball", "cube", "car"),
@@ -144,42 +143,30 @@ def test_variation_leaves_colours_what_they_are():
 # --- the run ------------------------------------------------------------------------------------------------
 
 
-class Killed(Exception):
-    pass
-
-
-def test_a_run_killed_between_checkpoints_ends_in_the_same_weights(tmp_path, monkeypatch):
+def test_a_run_stopped_after_every_step_ends_in_the_same_weights(tmp_path):
     torch.set_num_threads(1)
-    data, recipe = drawn(6), Recipe(steps=7, batch=4, warmup=2)
-    whole = train(Trainer(data, recipe, TINY), open_storage(str(tmp_path / "whole")))
+    data, recipe = drawn(6), Recipe(steps=4, batch=4, warmup=2)
+    train_reader(data, recipe, tmp_path / "whole", TINY)
+    for _ in range(4):
+        train_reader(data, recipe, tmp_path / "pieces", TINY, until_s=0.0)
+    (whole, steps, _), (pieces, others, _) = (
+        averaged("reader", tmp_path / name) for name in ("whole", "pieces")
+    )
+    assert steps == others == 4
+    assert all(torch.equal(whole[name], pieces[name]) for name in whole)
 
-    cache = open_storage(str(tmp_path / "killed"))
-    clock = iter(range(1000))
-    monkeypatch.setattr(training.time, "monotonic", lambda: float(next(clock)))
-    doomed = Trainer(data, recipe, TINY)
-    advance, calls = doomed.advance, []
 
-    def until_killed():
-        calls.append(1)
-        if len(calls) == 6:
-            raise Killed
-        return advance()
-
-    monkeypatch.setattr(doomed, "advance", until_killed)
-    with pytest.raises(Killed):
-        train(doomed, cache, every=8.0)  # the clock is read three times a step: saved after step 3
-    assert doomed.step == 5
-    monkeypatch.undo()
-    assert saved_ids(cache) == list(data.ids)
-    saved = Trainer(data, recipe, TINY)
-    saved.restore(training._checkpoint(cache) or {})
-    assert 0 < saved.step < 5
-    resumed = train(Trainer(data, recipe, TINY), cache)
-    assert resumed.step == whole.step == 7
-    for name, tensor in whole.average.items():
-        assert torch.equal(tensor, resumed.average[name]), name
-    for name, tensor in whole.net.state_dict().items():
-        assert torch.equal(tensor, resumed.net.state_dict()[name]), name
+def test_every_picture_comes_once_an_epoch_and_each_epoch_has_its_own_order():
+    data = drawn(6)
+    marked = replace(data, images=data.images.copy())
+    draw = batches(marked, Recipe(batch=6))
+    assert torch.equal(draw(3)[0], draw(3)[0])  # whatever was drawn before
+    orders = []
+    for step in range(2):
+        things = draw(step)[1]
+        orders.append(things.kinds.tolist())
+        assert sorted(things.kinds.tolist()) == sorted(data.things.kinds.tolist())
+    assert orders[0] != orders[1]
 
 
 @pytest.mark.parametrize(
@@ -188,27 +175,17 @@ def test_a_run_killed_between_checkpoints_ends_in_the_same_weights(tmp_path, mon
     ids=["recipe", "pictures"],
 )
 def test_a_checkpoint_of_another_run_is_refused(tmp_path, data, recipe):
-    cache = open_storage(str(tmp_path))
-    train(Trainer(drawn(6), Recipe(steps=2, batch=4), TINY), cache)
-    with pytest.raises(ValueError, match="--fresh"):
-        train(Trainer(data, recipe, TINY), cache)
-
-
-def test_a_run_goes_on_with_its_own_pictures_while_more_are_made():
-    more = drawn(8)
-    taken = chosen(more, ["p5", "p2"])
-    assert np.array_equal(taken.images, more.images[[5, 2]])
-    assert np.array_equal(taken.of(1).boxes, more.of(2).boxes)
-    with pytest.raises(ValueError, match="gone"):
-        chosen(more, ["p5", "q"])
+    train_reader(drawn(6), Recipe(steps=2, batch=4), tmp_path, TINY)
+    with pytest.raises(ValueError, match="other settings or pictures"):
+        train_reader(data, recipe, tmp_path, TINY)
 
 
 def test_eight_pictures_are_learned_and_their_weights_read_back(tmp_path):
     torch.set_num_threads(1)
     data = drawn(8)
     recipe = Recipe(steps=220, batch=8, rate=4e-3, warmup=10, average=0.95)
-    trainer = train(Trainer(data, recipe, TINY), open_storage(str(tmp_path / "cache")))
-    training.save(trainer, tmp_path / "weights")
+    train_reader(data, recipe, tmp_path, TINY)
+    save(tmp_path, tmp_path / "weights", TINY)
     figures = evaluate(Reader.load(tmp_path / "weights"), data)
     assert figures.found == 1 and figures.false_sightings == 0
     assert min(figures.kind, figures.color, figures.material) > 0.9
