@@ -42,7 +42,7 @@ def main() -> None:
     if not cells:
         sys.exit(f"error: {arguments.run} has no accepted pairs to show; is the run complete?")
     shown = cells[: arguments.pairs] if len(cells) >= arguments.pairs else cells[: len(cells) // 2 * 2 or 1]
-    contact_sheet(shown, _font(21)).save(arguments.out, optimize=True)
+    contact_sheet(shown, font(21)).save(arguments.out, optimize=True)
     print(f"{arguments.out}: {len(shown)} pairs, {arguments.out.stat().st_size / 1e6:.1f} MB")
 
 
@@ -61,7 +61,8 @@ def _cell(line: Line, row: dict[str, Any], side: int) -> Cell:
     return Cell(pictures[0], pictures[1], str(row["edit_prompt"]), line.kind)
 
 
-def _font(size: int) -> ImageFont.FreeTypeFont:
+def font(size: int) -> ImageFont.FreeTypeFont:
+    """The font that comes with Blender's module; ends the program with a line where that is not installed."""
     spec = importlib.util.find_spec("bpy")  # looks for it, and does not load it
     folder = Path(spec.origin).parent if spec and spec.origin else Path()
     if not (found := sorted(folder.glob("*/datafiles/fonts/Inter.woff2"))):

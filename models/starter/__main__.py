@@ -12,6 +12,7 @@ from models.starter.world import SPLITS
 DEFAULT_CACHE = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "spatialpix" / "starter"
 _TRAINED = {
     "vae": "the autoencoder",
+    "decoder": "the autoencoder's decoder alone, for squared error",
     "text": "the text encoder on where captions put things",
     "diffusion": "the diffusion model",
     "clip": "the CLIP model",
@@ -57,7 +58,8 @@ def parser() -> argparse.ArgumentParser:
     check = commands.add_parser("reader-eval", help="measure the reader on scenes it has never seen")
     check.add_argument("--split", default="reader_test", choices=sorted(SPLITS), help="(%(default)s)")
     check.add_argument("--limit", type=int, help="at most so many pictures")
-    for command in (learn, check):
+    eye = commands.add_parser("reader-eye", help="hold the reader against pictures that were labelled by eye")
+    for command in (learn, check, eye):
         command.add_argument(
             "--weights", type=Path, default=READER, help="folder of the weights (%(default)s)"
         )
@@ -81,7 +83,7 @@ def main() -> int:
 
         cache = open_storage(options.cache).sub("scenes")
         render(cache, options.split or list(SPLITS), *options.share)
-    if options.command in ("reader-train", "reader-eval"):
+    if options.command.startswith("reader-"):
         return _reader(options)
     return _recipe(options)
 
@@ -118,11 +120,13 @@ def _reader(options: argparse.Namespace) -> int:
     # where other programs want the cores too.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from models.starter.reader import Recipe
-    from models.starter.reader_run import evaluate_reader, train_reader
+    from models.starter.reader_run import evaluate_reader, read_by_eye, train_reader
     from shards.storage import StorageError
 
     cache = Path(options.cache)
     try:
+        if options.command == "reader-eye":
+            return read_by_eye(options.weights, options.threads)
         if options.command == "reader-eval":
             return evaluate_reader(
                 cache, options.weights, options.split, options.vae, options.limit, options.threads

@@ -139,6 +139,7 @@ Made again from nothing by
 ```
 python -m models.starter render
 python -m models.starter vae
+python -m models.starter decoder
 python -m models.starter text
 python -m models.starter diffusion
 python -m models.starter export

@@ -109,10 +109,11 @@ class Conditioned(nn.Module):
 
 
 def cached_latents(vae: AutoencoderKL, scenes: Scenes, cache: Path) -> Latents:
-    """Made once for this VAE and these pictures, then read from the cache."""
+    """Made once for this encoder and these pictures, then read from the cache."""
     what = hashlib.sha256("\n".join(scenes.ids).encode())
-    for value in vae.state_dict().values():
-        what.update(value.numpy().tobytes())
+    for part in (vae.encoder, vae.quant_conv):
+        for value in part.state_dict().values():
+            what.update(value.numpy().tobytes())
     path = cache / f"latents-{what.hexdigest()[:16]}.pt"
     if not path.exists():
         made = _make_latents(vae, scenes)

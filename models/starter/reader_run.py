@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, replace
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +65,28 @@ def evaluate_reader(
     """Prints the figures of committed weights. Returns an exit code: 1 below the bars."""
     torch.set_num_threads(threads)
     return _verdict(measure(cache, folder, split, vae, limit))
+
+
+def read_by_eye(folder: Path, threads: int) -> int:
+    """Prints the reader's agreement with labels by eye, and adds it to the card. Returns an exit code.
+
+    Raises ValueError where the diffusion model is not the one whose pictures were labelled.
+    """
+    from models.starter.eye import Labels, add_to_card, measure_by_eye
+    from models.starter.measure import load_pipeline
+    from models.starter.recipes import WEIGHTS as MODELS
+
+    torch.set_num_threads(threads)
+    labels = Labels.read()
+    unet = MODELS / "diffusion" / "unet" / "diffusion_pytorch_model.safetensors"
+    if sha256(unet.read_bytes()).hexdigest() != labels.weights:
+        raise ValueError(
+            f"{unet} is not the model whose pictures were labelled: label those of this one anew"
+        )
+    figures = measure_by_eye(load_pipeline(MODELS / "diffusion"), Reader.load(folder), labels)
+    print(json.dumps(figures, indent=1))
+    add_to_card(folder / "README.md", figures)
+    return 0
 
 
 def measure(cache: Path, folder: Path, split: str, vae: Path | None, limit: int | None) -> dict[str, Figures]:

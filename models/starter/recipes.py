@@ -26,16 +26,21 @@ def tokenizer(cache: Path) -> Path:
 
 
 def vae(cache: Path, until_s: float | None, bf16: bool = False) -> None:
-    import numpy as np
-
     from models.starter.data import load
-    from models.starter.vae import load_vae, psnr, round_trip, train_vae
+    from models.starter.vae import train_vae
 
-    storage = open_storage(str(cache))
-    train_vae(load(storage, "train").images, cache / "checkpoints", until_s, bf16)
-    held_out = load(storage, "test", 300).images
-    figure = np.mean(psnr(held_out, round_trip(load_vae(cache / "checkpoints"), held_out)))
-    print(f"vae: PSNR on {len(held_out)} held-out pictures {figure:.2f} dB", flush=True)
+    train_vae(load(open_storage(str(cache)), "train").images, cache / "checkpoints", until_s, bf16)
+
+
+def decoder(cache: Path, until_s: float | None, bf16: bool = False) -> None:
+    from models.starter.data import load
+    from models.starter.diffusion import cached_latents
+    from models.starter.vae import load_vae, train_decoder
+
+    checkpoints = cache / "checkpoints"
+    scenes = load(open_storage(str(cache)), "train")
+    latents = cached_latents(load_vae(checkpoints), scenes, cache / "latents")
+    train_decoder(latents.values / latents.factor, scenes.images, checkpoints, until_s, bf16)
 
 
 def text(cache: Path, until_s: float | None, bf16: bool = False) -> None:
@@ -91,7 +96,10 @@ def export(cache: Path) -> None:
         scenes = load(open_storage(str(cache)), "train")
         factor = cached_latents(autoencoder, scenes, cache / "latents").factor
         save(assemble(autoencoder, load_diffusion(size, checkpoints), words, factor), WEIGHTS / "diffusion")
-        write_training(WEIGHTS / "diffusion", ("vae", "text", "diffusion"), checkpoints, len(scenes))
+        names = [
+            name for name in ("vae", "decoder", "text", "diffusion") if (checkpoints / f"{name}.pt").exists()
+        ]
+        write_training(WEIGHTS / "diffusion", names, checkpoints, len(scenes))
         print(f"export: {WEIGHTS / 'diffusion'}")
     if (checkpoints / "clip.pt").exists():
         save_clip(size, words, checkpoints, WEIGHTS / "clip")

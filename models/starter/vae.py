@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL
 from numpy.typing import NDArray
+from torch import nn
 
 from models.starter.training import Plan, averaged, train
 from models.starter.world import IMAGE_SIZE
@@ -32,6 +33,9 @@ PLAN = Plan(steps=6_500, rate=1.5e-3, warmup=300, last=0.01)
 CROP, BATCH = 64, 16
 WHOLE_FROM, WHOLE_BATCH = 5_500, 4  # the last steps see whole pictures, as the models that use it will
 KL_WEIGHT = 1e-6
+DECODER = "decoder"
+DECODER_PLAN = Plan(steps=3_000, rate=5e-4, warmup=100, last=0.01)
+DECODER_BATCH = 4
 
 
 def train_vae(images: Pixels, folder: Path, until_s: float | None = None, bf16: bool = False) -> None:
@@ -53,11 +57,51 @@ def train_vae(images: Pixels, folder: Path, until_s: float | None = None, bf16: 
     train(NAME, vae, loss, PLAN, folder, ema_decay=0.999, weight_decay=0.0, until_s=until_s, bf16=bf16)
 
 
+class Decoder(nn.Module):
+    """The half of an autoencoder that comes after the latents. forward: (b, 4, h, w) to (b, 3, 8h, 8w) in -1..1."""
+
+    def __init__(self, vae: AutoencoderKL) -> None:
+        super().__init__()
+        self.decoder, self.post_quant_conv = vae.decoder, vae.post_quant_conv
+
+    def forward(self, latents: torch.Tensor) -> torch.Tensor:
+        pixels: torch.Tensor = self.decoder(self.post_quant_conv(latents))
+        return pixels
+
+
+def train_decoder(
+    latents: torch.Tensor, images: Pixels, folder: Path, until_s: float | None = None, bf16: bool = False
+) -> None:
+    """Trains the decoder on, alone and for squared error: other models may already use the latents.
+
+    latents: (n, 2, 4, 16, 16) as `load_vae`'s encoder makes them, of the pictures and their flips; images: the
+    pictures, (n, 128, 128, 3) uint8.
+    """
+    decoder = Decoder(_autoencoder(folder)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def loss(step: int, _: torch.Generator) -> tuple[torch.Tensor, dict[str, float]]:
+        rng = np.random.default_rng([4, step])
+        chosen, side = rng.integers(len(images), size=DECODER_BATCH), rng.integers(2, size=DECODER_BATCH)
+        pixels = np.stack([images[i, :, ::-1] if flip else images[i] for i, flip in zip(chosen, side)])
+        seen = decoder(latents[chosen, side]).float()
+        squared = (seen - as_tensor(pixels)).square().mean()
+        return squared, {"psnr": _psnr(squared)}
+
+    train(DECODER, decoder, loss, DECODER_PLAN, folder, weight_decay=0.0, until_s=until_s, bf16=bf16)
+
+
 def load_vae(folder: Path) -> AutoencoderKL:
-    """The averaged model of the checkpoint, in eval mode."""
+    """The averaged model of the checkpoint, with the decoder as it was trained on if it was, in eval mode."""
+    vae = _autoencoder(folder)
+    if (folder / f"{DECODER}.pt").exists():
+        Decoder(vae).load_state_dict(averaged(DECODER, folder)[0])
+    return vae.eval()
+
+
+def _autoencoder(folder: Path) -> AutoencoderKL:
     vae = AutoencoderKL(**CONFIG)
     vae.load_state_dict(averaged(NAME, folder)[0])
-    return vae.eval()
+    return vae
 
 
 @torch.no_grad()

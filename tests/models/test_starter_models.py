@@ -45,6 +45,7 @@ def short(monkeypatch):
     for module in (vae, text, diffusion, clip):
         monkeypatch.setattr(module, "PLAN", plan)
         monkeypatch.setattr(module, "BATCH", 4)
+    monkeypatch.setattr(vae, "DECODER_PLAN", plan)
     monkeypatch.setattr(vae, "WHOLE_FROM", 2)
     monkeypatch.setattr(vae, "WHOLE_BATCH", 2)
 
@@ -160,6 +161,19 @@ def test_clip_is_trained_exported_and_loaded_by_plain_open_clip(short, words, ca
 def test_vae_checkpoint_that_is_missing_says_which_command_makes_it(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"train 'vae' first \(python -m models\.starter"):
         vae.load_vae(tmp_path)
+
+
+def test_decoder_is_trained_on_and_the_latents_stay(short, tmp_path):
+    vae.train_vae(scenes().images, tmp_path)
+    first = vae.load_vae(tmp_path)
+    latents = diffusion.cached_latents(first, scenes(), tmp_path / "latents")
+    vae.train_decoder(latents.values / latents.factor, scenes().images, tmp_path)
+    second = vae.load_vae(tmp_path)
+    images = scenes().images[:2]
+    assert torch.equal(*(vae.latents_of(one, images) for one in (first, second)))
+    assert not np.array_equal(*(vae.round_trip(one, images) for one in (first, second)))
+    again = diffusion.cached_latents(second, scenes(), tmp_path / "latents")
+    assert torch.equal(again.values, latents.values) and len(list((tmp_path / "latents").iterdir())) == 1
 
 
 def test_export_is_read_as_autoencoder_by_others(short, tmp_path):
