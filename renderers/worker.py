@@ -200,6 +200,10 @@ class BlenderWorker:
         # Blender's own files go where we clear up after it: a killed process cannot.
         self._folder = tempfile.TemporaryDirectory(prefix="spatialpix-blender-")
         environment["TMPDIR"] = self._folder.name
+        if self.settings.threads:
+            # The denoiser takes every core whatever Blender is told: workers beside each other then spend half of
+            # their time waiting for one another.
+            environment["OIDN_NUM_THREADS"] = str(self.settings.threads)
         self._process = subprocess.Popen(
             [sys.executable, "-m", "renderers.blender", str(child_end), str(os.getpid())],
             stdin=subprocess.PIPE,

@@ -52,7 +52,7 @@ def parser() -> argparse.ArgumentParser:
     )
     learn = commands.add_parser("reader-train", help="train the reader, or go on where it stopped")
     learn.add_argument("--split", action="append", choices=sorted(SPLITS), help="default: reader_train")
-    learn.add_argument("--steps", type=int, default=5000, help="of 32 pictures each (%(default)s)")
+    learn.add_argument("--steps", type=int, default=3200, help="of 32 pictures each (%(default)s)")
     learn.add_argument("--hours", type=float, help="stop after so long; the same line goes on later")
     learn.add_argument("--bf16", action="store_true", help="faster on a CPU with AVX-512 BF16")
     check = commands.add_parser("reader-eval", help="measure the reader on scenes it has never seen")

@@ -40,21 +40,38 @@ def write_card(folder: Path) -> None:
     (folder / "README.md").write_text(text, encoding="utf-8")
 
 
+ACROSS, DOWN = 5, 4  # pictures of a contact sheet
+
+
 def contact_sheets(
-    folder: Path, asked: Sequence[Prompt], pictures: NDArray[np.uint8], number: int = 100
+    folder: Path,
+    asked: Sequence[Prompt],
+    pictures: NDArray[np.uint8],
+    seeds: Sequence[int],
+    number: int = 100,
 ) -> None:
-    """Every so many of the pictures, ten by ten, for people to look at, and prompts.txt with what was asked."""
+    """Some of the pictures, evenly spread, for people to look at: sheets without a word on them, and asked.json
+    with what each was asked for, in the order of the sheets, row by row."""
     folder.mkdir(parents=True, exist_ok=True)
     some = np.linspace(0, len(asked) - 1, number).astype(int)
-    rows = [np.concatenate(list(pictures[row]), axis=1) for row in np.split(some, range(10, number, 10))]
-    for place in range(0, len(rows), 5):
-        sheet = np.concatenate(rows[place : place + 5])
-        Image.fromarray(sheet).resize((sheet.shape[1] * 2, sheet.shape[0] * 2), 0).save(
-            folder / f"sheet-{place}.png"
+    for sheet, places in enumerate(np.split(some, range(ACROSS * DOWN, number, ACROSS * DOWN))):
+        rows = [
+            np.concatenate(list(pictures[row]), axis=1)
+            for row in np.split(places, range(ACROSS, len(places), ACROSS))
+        ]
+        whole = np.concatenate(rows)
+        Image.fromarray(whole).resize((whole.shape[1] * 2, whole.shape[0] * 2)).save(
+            folder / f"sheet-{sheet}.png"
         )
-    np.save(folder / "pictures.npy", pictures[some])
-    lines = [f"{place}\t{asked[place].text}\n" for place in some]
-    (folder / "prompts.txt").write_text("".join(lines), encoding="utf-8")
+    lines = [
+        {
+            "prompt": asked[place].text,
+            "seed": int(seeds[place]),
+            "asked": [f"{color} {noun}" for noun, color in asked[place].things],
+        }
+        for place in some
+    ]
+    (folder / "asked.json").write_text(json.dumps(lines, indent=1) + "\n", encoding="utf-8")
 
 
 def table_of_thresholds(profile: ClipProfile) -> str:

@@ -53,7 +53,7 @@ SCHEDULER: dict[str, Any] = {
     "clip_sample": False,
     "set_alpha_to_one": False,
 }
-PLAN = Plan(steps=8_000, rate=6e-4, warmup=300, last=0.02)
+PLAN = Plan(steps=7_000, rate=6e-4, warmup=300, last=0.02)
 BATCH = 32
 EMPTY = 0.1  # share of captions left out
 SINGLES_UNTIL = 0.15  # of the plan: so long, pictures of one thing are shown more often than not

@@ -114,7 +114,7 @@ def measure(cache: Path, model: str, threads: int) -> None:
     from filters.reader import Reader
     from models.starter import cards
     from models.starter.data import load
-    from models.starter.measure import load_pipeline, measure_diffusion, measure_vae
+    from models.starter.measure import FIRST_SEED, load_pipeline, measure_diffusion, measure_vae
     from models.starter.measure_clip import measure_clip
 
     torch.set_num_threads(threads)
@@ -127,7 +127,8 @@ def measure(cache: Path, model: str, threads: int) -> None:
         figures, asked, pictures = measure_diffusion(pipeline, Reader.load(WEIGHTS / "reader"), splits)
         figures["vae"] = measure_vae(pipeline, splits["test"])
         cards.write_figures(folder, figures)
-        cards.contact_sheets(cache / "pictures", asked, pictures)
+        seeds = range(FIRST_SEED, FIRST_SEED + len(asked))
+        cards.contact_sheets(cache / "pictures", asked, pictures, seeds)
     cards.write_card(folder)
 
 

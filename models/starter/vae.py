@@ -34,7 +34,7 @@ CROP, BATCH = 64, 16
 WHOLE_FROM, WHOLE_BATCH = 5_500, 4  # the last steps see whole pictures, as the models that use it will
 KL_WEIGHT = 1e-6
 DECODER = "decoder"
-DECODER_PLAN = Plan(steps=3_000, rate=5e-4, warmup=100, last=0.01)
+DECODER_PLAN = Plan(steps=2_000, rate=5e-4, warmup=100, last=0.01)
 DECODER_BATCH = 4
 
 

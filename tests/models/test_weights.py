@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,7 @@ from filters.weights import ClipWeights
 from models.starter.measure import generate, load_pipeline
 from models.starter.recipes import WEIGHTS
 from models.starter.world import COLORS, KINDS, MATERIALS
+from tests.pages import blocks
 
 ROOT = Path(__file__).parents[2]
 CLIP = f"local-dir:{WEIGHTS / 'clip'}"
@@ -118,3 +121,13 @@ def test_demo_configuration_of_the_starter_world_is_that_of_the_models():
     settings = sampler_settings(route.model_dump(mode="json"))
     assert (settings.nouns, settings.colors, settings.floors) == (KINDS, COLORS, FLOORS)
     assert (settings.materials, settings.left_out, settings.view) == (_MATERIAL_DRAWS, HELD_OUT, _VIEW)
+
+
+@pytest.mark.parametrize("page", ["README.md", "models/starter/weights/clip/README.md"])
+def test_snippets_that_load_the_models_run(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    (block,) = [block for block in blocks(text, "python") if "models/starter/weights" in block]
+    show = "\nprint(picture.size)" if "picture" in block else "\nprint(tokenize(['a red mug']).shape)"
+    done = subprocess.run([sys.executable, "-c", block + show], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "128" in done.stdout or "48" in done.stdout
