@@ -26,7 +26,7 @@ from models.starter.vae import as_tensor
 from models.starter.world import IMAGE_SIZE
 
 NAME = "clip"
-PLAN = Plan(steps=1_500, rate=1.2e-3, warmup=150)
+PLAN = Plan(steps=2_300, rate=1.2e-3, warmup=150)
 BATCH = 96
 PREPROCESS = {
     "size": IMAGE_SIZE,

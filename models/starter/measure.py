@@ -27,9 +27,7 @@ Figures = dict[str, Any]
 
 def load_pipeline(folder: Path) -> StableDiffusionPipeline:
     """The exported pipeline in single precision, as anybody would load it."""
-    pipeline = StableDiffusionPipeline.from_pretrained(
-        str(folder), torch_dtype=torch.float32, safety_checker=None, requires_safety_checker=False
-    )
+    pipeline = StableDiffusionPipeline.from_pretrained(str(folder), local_files_only=True)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 

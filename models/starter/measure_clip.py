@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,7 @@ def measure_clip(folder: Path, held_out: Scenes) -> dict[str, Any]:
     shapes, embedder = ProceduralShapes(), Embedder(folder)
     facts = [facts_of(scene, shapes) for scene in held_out.scenes]
     seen = embedder.images(held_out.images)
-    said = embedder.texts([_full(one, place) for place, one in enumerate(facts)])
+    said = embedder.texts([full(one, place) for place, one in enumerate(facts)])
     some = exclusive(facts)[:GALLERY]
     table = seen[some] @ said[some].T
     truth = torch.arange(len(some))
@@ -107,16 +108,24 @@ def _covers(one: Facts, other: Facts) -> bool:
 def _told(
     seen: torch.Tensor, said: torch.Tensor, facts: Sequence[Facts], attribute: str, embedder: Embedder
 ) -> NDArray[np.bool_]:
-    changed = [
-        _full(one_wrong(one, np.random.default_rng([SEED, place]), attribute), place)
-        for place, one in enumerate(facts)
-    ]
-    wrong = embedder.texts(changed)
+    wrong = embedder.texts([full_but_wrong(one, place, attribute) for place, one in enumerate(facts)])
     return np.asarray(((seen * said).sum(1) > (seen * wrong).sum(1)).numpy())
 
 
-def _full(facts: Facts, place: int) -> str:
-    """The words depend on the place alone: what is changed in the facts is all that differs."""
+def full_but_wrong(facts: Facts, place: int, attribute: str) -> str:
+    """`full` with one attribute of one thing changed, in words that otherwise differ as little as can be: a noun
+    with several names ("mug", "cup") draws one, and what is drawn after it may come out otherwise."""
+    right = full(facts, place).split()
+    changed = (one_wrong(facts, np.random.default_rng([SEED, place, n]), attribute) for n in range(12))
+    return min((full(one, place) for one in changed), key=lambda text: _differing(right, text.split()))
+
+
+def _differing(one: list[str], other: list[str]) -> int:
+    return sum((Counter(one) - Counter(other)).values()) + sum((Counter(other) - Counter(one)).values())
+
+
+def full(facts: Facts, place: int) -> str:
+    """All that can be said. Which of many words is drawn by the place alone."""
     return say_caption(
         facts, "en", np.random.default_rng(seed_for(SEED, "full", place, "caption")), full=True
     )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline
+from safetensors.torch import load_file, save_file
 from transformers import CLIPTokenizer
 
 from models.starter.diffusion import SCHEDULER, Conditioned
@@ -31,5 +31,15 @@ def assemble(
 
 
 def save(pipeline: StableDiffusionPipeline, folder: Path) -> None:
-    """As `StableDiffusionPipeline.from_pretrained(folder)` reads it, in half precision."""
-    pipeline.to(dtype=torch.float16).save_pretrained(folder, safe_serialization=True)
+    """As `StableDiffusionPipeline.from_pretrained(folder)` reads it: halves on disk, single precision once loaded.
+
+    The configurations keep saying float32: transformers loads a model in the precision that its own says, diffusers
+    in single, and a pipeline of both would not run. Whoever wants halves asks for them with `dtype`.
+    """
+    pipeline.save_pretrained(folder, safe_serialization=True)
+    for file in folder.rglob("*.safetensors"):
+        tensors = load_file(file)
+        halves = {
+            name: value.half() if value.is_floating_point() else value for name, value in tensors.items()
+        }
+        save_file(halves, file, metadata={"format": "pt"})
