@@ -7,9 +7,12 @@ what the dataset holds.
 from __future__ import annotations
 
 import base64
+import importlib.util
 import io
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import cv2
@@ -198,3 +201,15 @@ def _wrapped(text: str, font: ImageFont.FreeTypeFont, width: float, lines: int) 
         found.append(" ".join(words[:fits]))
         words = words[fits:]
     return found
+
+
+def sheet_font(size: int) -> ImageFont.FreeTypeFont:
+    """Inter, which comes with Blender's module and has Vietnamese letters. size: pixels.
+
+    Ends the program with a line where Blender's module is not installed.
+    """
+    spec = importlib.util.find_spec("bpy")  # looks for it, and does not load it
+    folder = Path(spec.origin).parent if spec and spec.origin else Path()
+    if not (found := sorted(folder.glob("*/datafiles/fonts/Inter.woff2"))):
+        sys.exit("error: Blender's module, which brings the font, is not installed: run make setup")
+    return ImageFont.truetype(str(found[0]), size)

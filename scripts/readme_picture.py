@@ -8,14 +8,11 @@ The font is Inter (SIL Open Font License), which comes with Blender's module and
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import sys
 from pathlib import Path
 from typing import Any
 
-from PIL import ImageFont
-
-from ray_jobs.gallery import Cell, contact_sheet, enlarged, marks, outlined
+from ray_jobs.gallery import Cell, contact_sheet, enlarged, marks, outlined, sheet_font
 from ray_jobs.survey import Line, fetch, survey
 from shards.images import decode
 from shards.run import Run
@@ -42,7 +39,7 @@ def main() -> None:
     if not cells:
         sys.exit(f"error: {arguments.run} has no accepted pairs to show; is the run complete?")
     shown = cells[: arguments.pairs] if len(cells) >= arguments.pairs else cells[: len(cells) // 2 * 2 or 1]
-    contact_sheet(shown, font(21)).save(arguments.out, optimize=True)
+    contact_sheet(shown, sheet_font(21)).save(arguments.out, optimize=True)
     print(f"{arguments.out}: {len(shown)} pairs, {arguments.out.stat().st_size / 1e6:.1f} MB")
 
 
@@ -59,15 +56,6 @@ def _cell(line: Line, row: dict[str, Any], side: int) -> Cell:
         for column, found in zip(("original_image", "edited_image"), marks(row), strict=True)
     ]
     return Cell(pictures[0], pictures[1], str(row["edit_prompt"]), line.kind)
-
-
-def font(size: int) -> ImageFont.FreeTypeFont:
-    """The font that comes with Blender's module; ends the program with a line where that is not installed."""
-    spec = importlib.util.find_spec("bpy")  # looks for it, and does not load it
-    folder = Path(spec.origin).parent if spec and spec.origin else Path()
-    if not (found := sorted(folder.glob("*/datafiles/fonts/Inter.woff2"))):
-        sys.exit("error: Blender's module, which brings the font, is not installed: run make setup")
-    return ImageFont.truetype(str(found[0]), size)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from models.starter.measure import generate, load_pipeline
 from models.starter.recipes import WEIGHTS
-from scripts.readme_picture import font
+from ray_jobs.gallery import sheet_font
 
 PROMPTS = (
     "a red ball",
@@ -39,7 +39,9 @@ def main() -> None:
     guidance = json.loads((WEIGHTS / "diffusion" / "figures.json").read_text())["guidance"]
     texts = [text for text in PROMPTS for _ in range(PER_PROMPT)]
     pictures = generate(load_pipeline(WEIGHTS / "diffusion"), texts, guidance, 0)
-    sheet(pictures.reshape(len(PROMPTS), PER_PROMPT, *pictures.shape[1:]), font(17)).save(out, optimize=True)
+    sheet(pictures.reshape(len(PROMPTS), PER_PROMPT, *pictures.shape[1:]), sheet_font(17)).save(
+        out, optimize=True
+    )
     print(f"{out}: {len(texts)} pictures, {out.stat().st_size / 1e6:.1f} MB")
 
 

@@ -271,7 +271,7 @@ def test_readme_names_every_room_that_holds_code():
     rooms = {
         path.parent.name
         for path in ROOT.glob("*/__init__.py")
-        if path.parent.name != "tests" and len(list(path.parent.glob("*.py"))) > 1
+        if path.parent.name != "tests" and len(list(path.parent.rglob("*.py"))) > 1
     }
     linked = {names(row[0])[0].strip("/") for row in table(section(README, "The rooms"))}
     assert linked == rooms

@@ -37,6 +37,10 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--hours", type=float, help="stop after so long; the same line goes on later")
         command.add_argument("--bf16", action="store_true", help="faster on a CPU with AVX-512 BF16")
         command.add_argument("--threads", type=int, default=2, help="CPU threads (%(default)s)")
+        if name == "diffusion":
+            command.add_argument(
+                "--start", type=Path, help="exported weights to go on from, in a cache without checkpoints"
+            )
     commands.add_parser("export", help="write what is trained to models/starter/weights")
     measure = commands.add_parser(
         "measure", help="measure exported models on held-out scenes; writes their cards"
@@ -44,15 +48,13 @@ def parser() -> argparse.ArgumentParser:
     measure.add_argument("model", choices=("diffusion", "clip"))
     measure.add_argument("--threads", type=int, default=2, help="CPU threads (%(default)s)")
     choose = commands.add_parser("thresholds", help="choose the CLIP profile 'starter' on pairs of a run")
-    choose.add_argument(
-        "--run", required=True, help="a run of configs/starter.yaml, made with filters.clip=none"
-    )
+    choose.add_argument("--run", required=True, help="a run of configs/starter.yaml, made with clip=null")
     choose.add_argument(
         "--preprocessing", choices=("ip2p", "open_clip"), default="ip2p", help="(%(default)s)"
     )
     learn = commands.add_parser("reader-train", help="train the reader, or go on where it stopped")
     learn.add_argument("--split", action="append", choices=sorted(SPLITS), help="default: reader_train")
-    learn.add_argument("--steps", type=int, default=3200, help="of 32 pictures each (%(default)s)")
+    learn.add_argument("--steps", type=int, default=8000, help="of 32 pictures each (%(default)s)")
     learn.add_argument("--hours", type=float, help="stop after so long; the same line goes on later")
     learn.add_argument("--bf16", action="store_true", help="faster on a CPU with AVX-512 BF16")
     check = commands.add_parser("reader-eval", help="measure the reader on scenes it has never seen")
@@ -100,7 +102,8 @@ def _recipe(options: argparse.Namespace) -> int:
 
             torch.set_num_threads(options.threads)
             seconds = None if options.hours is None else options.hours * 3600
-            getattr(recipes, options.command)(cache, seconds, options.bf16)
+            more = {"start": options.start} if options.command == "diffusion" else {}
+            getattr(recipes, options.command)(cache, seconds, options.bf16, **more)
         elif options.command == "tokenizer":
             recipes.tokenizer(cache)
         elif options.command == "export":
@@ -109,7 +112,7 @@ def _recipe(options: argparse.Namespace) -> int:
             recipes.measure(cache, options.model, options.threads)
         elif options.command == "thresholds":
             recipes.thresholds(options.run, options.preprocessing)
-    except (StorageError, FileNotFoundError, ValueError) as error:
+    except (StorageError, OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0

@@ -18,14 +18,18 @@ from models.starter.training import averaged
 from models.starter.world import HELD_OUT, SEED
 
 TRAINING, FIGURES = "training.json", "figures.json"
+EARLIER = "earlier.json"  # beside checkpoints: training.json of the weights that they began with
 
 
 def write_training(folder: Path, names: Sequence[str], checkpoints: Path, images: int) -> None:
-    """How the checkpoints of these names came about, as training.json."""
-    runs = {}
+    """How the checkpoints of these names came about, as training.json; with what went before, where they began
+    with weights that were there."""
+    runs = _read(checkpoints / EARLIER)["runs"] if (checkpoints / EARLIER).exists() else {}
     for name in names:
         _, step, seconds = averaged(name, checkpoints)
-        runs[name] = {"steps": step, "hours": round(seconds / 3600, 2)}
+        before = runs.get(name, {"steps": 0, "hours": 0.0})
+        hours = round(before["hours"] + seconds / 3600, 2)
+        runs[name] = {"steps": before["steps"] + step, "hours": hours}
     _write(folder / TRAINING, {"images": images, "seed": SEED, "runs": runs})
 
 
@@ -230,7 +234,7 @@ python -m models.starter render
 python -m models.starter clip
 python -m models.starter export
 python -m models.starter measure clip
-python -m ray_jobs generate --config configs/starter.yaml --set filters.clip=none
+python -m ray_jobs generate --config configs/starter.yaml --set clip=null --set filters.clip=none
 python -m models.starter thresholds --run runs/starter
 ```
 

@@ -142,12 +142,16 @@ def train_diffusion(
     folder: Path,
     until_s: float | None = None,
     bf16: bool = False,
+    unet: UNet2DConditionModel | None = None,
 ) -> None:
-    """text: the encoder as `models.starter.text` left it; it is trained on with the UNet."""
+    """text: the encoder as `models.starter.text` left it; it is trained on with the UNet. unet: one to begin with,
+    in place of a new one."""
     torch.manual_seed(0)
     vocabulary = text.config.vocab_size
     model = Conditioned(vocabulary).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     model.text.load_state_dict(text.state_dict())
+    if unet is not None:
+        model.unet.load_state_dict(unet.state_dict())
     model.unet.set_attn_processor(SingleAttention())
     objective = Objective.of(DDIMScheduler(**SCHEDULER))
     count, _, forms, length = captions.tokens.shape

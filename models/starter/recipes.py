@@ -6,9 +6,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from filters.profiles import Preprocessing
 from shards.storage import open_storage
+
+if TYPE_CHECKING:
+    from diffusers import UNet2DConditionModel
 
 WEIGHTS = Path(__file__).parent / "weights"
 
@@ -53,7 +57,8 @@ def text(cache: Path, until_s: float | None, bf16: bool = False) -> None:
     train_text(captions, vocabulary_size(words), cache / "checkpoints", until_s, bf16)
 
 
-def diffusion(cache: Path, until_s: float | None, bf16: bool = False) -> None:
+def diffusion(cache: Path, until_s: float | None, bf16: bool = False, start: Path | None = None) -> None:
+    """start: a folder that `export` wrote; its autoencoder is kept, its text encoder and UNet are trained on."""
     from models.starter.captions import captions_of
     from models.starter.data import load
     from models.starter.diffusion import cached_latents, train_diffusion
@@ -62,11 +67,35 @@ def diffusion(cache: Path, until_s: float | None, bf16: bool = False) -> None:
 
     checkpoints = cache / "checkpoints"
     words = tokenizer(cache)
+    unet = None if start is None else _adopt(start, checkpoints)
     scenes = load(open_storage(str(cache)), "train")
     captions = captions_of(scenes, words, cache / "captions")
     latents = cached_latents(load_vae(checkpoints), scenes, cache / "latents")
     encoder = load_text(vocabulary_size(words), checkpoints)
-    train_diffusion(latents, captions, encoder, checkpoints, until_s, bf16)
+    train_diffusion(latents, captions, encoder, checkpoints, until_s, bf16, unet)
+
+
+def _adopt(start: Path, checkpoints: Path) -> UNet2DConditionModel:
+    """The UNet of an exported pipeline; its other parts become checkpoints, unless these are from it already.
+
+    Raises FileExistsError where there are checkpoints of other models.
+    """
+    from models.starter import cards
+    from models.starter.measure import load_pipeline
+    from models.starter.training import adopt
+
+    pipeline = load_pipeline(start)
+    earlier = checkpoints / cards.EARLIER
+    if not earlier.exists():
+        if (checkpoints / "vae.pt").exists():
+            raise FileExistsError(
+                f"{checkpoints} has an autoencoder already: leave out --start, or name another --cache"
+            )
+        adopt("vae", checkpoints, pipeline.vae.state_dict())
+        text = pipeline.text_encoder.state_dict()
+        adopt("text", checkpoints, {f"encoder.{name}": value for name, value in text.items()})
+        earlier.write_bytes((start / cards.TRAINING).read_bytes())
+    return pipeline.unet
 
 
 def clip(cache: Path, until_s: float | None, bf16: bool = False) -> None:

@@ -72,7 +72,6 @@ def train(
     every_s: float = 120.0,
     until_s: float | None = None,
     about: str = "",
-    watch: Callable[[int, nn.Module], None] | None = None,
 ) -> dict[str, torch.Tensor]:
     """Trains `model` in place with AdamW to the plan's end, without decay of biases and norms. The averaged weights.
 
@@ -80,7 +79,7 @@ def train(
     `<name>.pt` is kept, written every `every_s` seconds and at the end. until_s: stop, resumable, after so many
     seconds of this call. bf16: the loss is computed under autocast to bfloat16, which on a CPU pays only where
     that has AVX-512 BF16. about: what must be the same for a checkpoint to be gone on from: settings, a digest of
-    the data; ValueError where it is not. watch: called with the averaged model now and then, for pictures or scores.
+    the data; ValueError where it is not.
     """
     path = folder / f"{name}.pt"
     groups: list[dict[str, Any]] = [
@@ -144,14 +143,6 @@ def train(
                 f"{name}: step {step}/{plan.steps} {told} | {rate:.2f} steps/s, {left:.2f} h left", flush=True
             )
             save()
-            if watch is not None:
-                kept = {key: tensor.clone() for key, tensor in model.state_dict().items()}
-                model.load_state_dict(ema.average)
-                model.eval()
-                with torch.no_grad():
-                    watch(step, model)
-                model.load_state_dict(kept)
-                model.train()
             sums, since, saved = {}, 0, time.monotonic()
         if over:
             break
@@ -175,3 +166,9 @@ def averaged(name: str, folder: Path) -> tuple[dict[str, torch.Tensor], int, flo
         )
     state = torch.load(path, weights_only=True)
     return state["ema"], int(state["step"]), float(state["seconds"])
+
+
+def adopt(name: str, folder: Path, weights: Tensors) -> None:
+    """Puts weights that were made elsewhere where `averaged` finds them, as a run of no steps that is over."""
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.save({"ema": dict(weights), "step": 0, "seconds": 0.0}, folder / f"{name}.pt")

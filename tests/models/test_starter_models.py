@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ from diffusers import AutoencoderKL, StableDiffusionPipeline
 from PIL import Image
 from transformers import CLIPTokenizer
 
-from models.starter import clip, diffusion, text, tokenizer, vae
+from models.starter import cards, clip, diffusion, recipes, text, tokenizer, vae
 from models.starter.captions import captions_of
 from models.starter.measure import generate, load_pipeline
 from models.starter.measure_clip import Embedder
@@ -131,6 +133,42 @@ def test_diffusion_is_trained_resumed_exported_and_loaded_by_plain_diffusers(
     together = generate(plain, ["a red mug", "a blue cat"], 2.0, 7)
     alone = generate(plain, ["a blue cat"], 2.0, 8)
     assert np.abs(together[1].astype(int) - alone[0]).max() <= 2
+
+
+def test_training_goes_on_from_exported_weights_with_their_autoencoder(
+    short, words, captions, vocabulary, tmp_path, monkeypatch
+):
+    first, cache = tmp_path / "first", tmp_path / "cache"
+    vae.train_vae(scenes().images, first)
+    text.train_text(captions, vocabulary, first)
+    latents = diffusion.cached_latents(vae.load_vae(first), scenes(), first / "latents")
+    diffusion.train_diffusion(latents, captions, text.load_text(vocabulary, first), first)
+    model = diffusion.load_diffusion(vocabulary, first)
+    start = tmp_path / "exported"
+    save(assemble(vae.load_vae(first), model, words, latents.factor), start)
+    cards.write_training(start, ("vae", "diffusion"), first, 8)
+
+    shutil.copytree(words, cache / "tokenizer")
+    monkeypatch.setattr("models.starter.data.load", lambda *_: scenes())
+    recipes.diffusion(cache, 0.0, start=start)  # one step, then stopped
+    recipes.diffusion(cache, None, start=start)
+    state = torch.load(cache / "checkpoints" / "diffusion.pt", weights_only=True)
+    assert state["step"] == 3
+    begun = model.unet.state_dict()
+    apart = [
+        float((state["model"][f"unet.{k}"] - v).abs().mean() / (v.abs().mean() + 1e-6))
+        for k, v in begun.items()
+    ]
+    assert 0 < np.median(apart) < 0.2  # three small steps away, not a new model
+    cards.write_training(tmp_path, ("vae", "diffusion"), cache / "checkpoints", 8)
+    runs = json.loads((tmp_path / cards.TRAINING).read_text())["runs"]
+    assert (runs["vae"]["steps"], runs["diffusion"]["steps"]) == (3, 6)
+
+    other = tmp_path / "other"
+    shutil.copytree(first, other / "checkpoints")
+    shutil.copytree(words, other / "tokenizer")
+    with pytest.raises(FileExistsError, match="leave out --start"):
+        recipes.diffusion(other, None, start=start)
 
 
 def test_a_run_in_bfloat16_learns_too(short, captions, vocabulary, tmp_path, capsys):
