@@ -69,7 +69,8 @@ def _of_kind(kind: str, facts: Sequence[Facts], wanted: int) -> list[Prompt]:
                 continue
             text = say_caption(said, "en", rng)
             things = tuple((thing.noun, thing.color or "") for thing in said.things)
-            sided = len(things) == 2 and "left_of" in said.relations.get((0, 1), ()) and names_a_side(text)
+            apart = len(set(things)) == 2 and "left_of" in said.relations.get((0, 1), ())
+            sided = apart and names_a_side(text)
             # Every colour is to be said, and a prompt of "two" is to leave sides open.
             if all(color in text for _, color in things) and sided == (kind == "sides"):
                 found.append(Prompt(text, things, sided, picture))
