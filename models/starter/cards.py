@@ -146,8 +146,10 @@ fp16, {_megabytes(folder)}. It predicts v with zero terminal SNR, as
 from diffusers import StableDiffusionPipeline
 
 pipeline = StableDiffusionPipeline.from_pretrained("models/starter/weights/diffusion")
-picture = pipeline("a red ball to the left of a blue cube", num_inference_steps={figures["steps"]}, \
-guidance_scale={figures["guidance"]}).images[0]
+picture = pipeline(
+    "a red ball to the left of a blue cube", num_inference_steps={figures["steps"]}, \
+guidance_scale={figures["guidance"]}
+).images[0]
 ```
 
 - Data: {training["images"]:,} renders of this project's own (CC0-1.0) and their mirrored copies with mirrored captions.
