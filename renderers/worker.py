@@ -201,8 +201,8 @@ class BlenderWorker:
         self._folder = tempfile.TemporaryDirectory(prefix="spatialpix-blender-")
         environment["TMPDIR"] = self._folder.name
         if self.settings.threads:
-            # The denoiser takes every core whatever Blender is told: workers beside each other then spend half of
-            # their time waiting for one another.
+            # The denoiser takes every core whatever Blender is told; workers beside each other then wait for one
+            # another inside the kernel.
             environment["OIDN_NUM_THREADS"] = str(self.settings.threads)
         self._process = subprocess.Popen(
             [sys.executable, "-m", "renderers.blender", str(child_end), str(os.getpid())],
