@@ -91,7 +91,7 @@ def train(
     step, spent = 0, 0.0
     if path.exists():
         state = torch.load(path, weights_only=True)
-        if state["about"] != about:
+        if "model" not in state or state.get("about") != about:  # adopted weights have no run to go on with
             raise ValueError(
                 f"{path} was made with other settings or pictures: repeat the command that began it, or delete it"
             )

@@ -164,6 +164,8 @@ def test_training_goes_on_from_exported_weights_with_their_autoencoder(
     runs = json.loads((tmp_path / cards.TRAINING).read_text())["runs"]
     assert (runs["vae"]["steps"], runs["diffusion"]["steps"]) == (3, 6)
 
+    with pytest.raises(ValueError, match="or delete it"):  # adopted, not trained here
+        vae.train_vae(scenes().images, cache / "checkpoints")
     other = tmp_path / "other"
     shutil.copytree(first, other / "checkpoints")
     shutil.copytree(words, other / "tokenizer")
