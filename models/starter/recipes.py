@@ -57,7 +57,9 @@ def text(cache: Path, until_s: float | None, bf16: bool = False) -> None:
     train_text(captions, vocabulary_size(words), cache / "checkpoints", until_s, bf16)
 
 
-def diffusion(cache: Path, until_s: float | None, bf16: bool = False, start: Path | None = None) -> None:
+def diffusion(
+    cache: Path, until_s: float | None, bf16: bool = False, start: Path | None = None, compiled: bool = False
+) -> None:
     """start: a folder that `export` wrote; its autoencoder is kept, its text encoder and UNet are trained on."""
     from models.starter.captions import captions_of
     from models.starter.data import load
@@ -72,7 +74,7 @@ def diffusion(cache: Path, until_s: float | None, bf16: bool = False, start: Pat
     captions = captions_of(scenes, words, cache / "captions")
     latents = cached_latents(load_vae(checkpoints), scenes, cache / "latents")
     encoder = load_text(vocabulary_size(words), checkpoints)
-    train_diffusion(latents, captions, encoder, checkpoints, until_s, bf16, unet)
+    train_diffusion(scenes, latents, captions, encoder, checkpoints, until_s, bf16, unet, compiled)
 
 
 def _adopt(start: Path, checkpoints: Path) -> UNet2DConditionModel:

@@ -86,7 +86,9 @@ def train(
         {"params": [p for p in model.parameters() if p.ndim > 1]},
         {"params": [p for p in model.parameters() if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    optimizer = torch.optim.AdamW(groups, lr=plan.rate, weight_decay=weight_decay, betas=(0.9, 0.98))
+    optimizer = torch.optim.AdamW(
+        groups, lr=plan.rate, weight_decay=weight_decay, betas=(0.9, 0.98), fused=True
+    )
     ema = Ema(model, ema_decay)
     step, spent = 0, 0.0
     if path.exists():

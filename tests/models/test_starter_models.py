@@ -90,13 +90,13 @@ def test_text_without_its_filling_means_the_same(captions, vocabulary):
     assert torch.allclose(whole.pooler_output, short.pooler_output, atol=1e-5)
 
 
-def test_single_precision_attention_is_the_plain_one(vocabulary):
+def test_attention_of_plain_products_is_that_of_diffusers(vocabulary):
     torch.manual_seed(0)
     model = diffusion.Conditioned(vocabulary).eval()
     inputs = torch.randn(2, 4, 16, 16), torch.tensor([3, 700]), torch.randint(0, vocabulary, (2, 48))
     with torch.no_grad():
         plain = model(*inputs)
-        model.unet.set_attn_processor(diffusion.SingleAttention())
+        model.unet.set_attn_processor(diffusion.PlainAttention())
         assert torch.allclose(model(*inputs), plain, atol=1e-5)
 
 
@@ -117,7 +117,7 @@ def test_diffusion_is_trained_resumed_exported_and_loaded_by_plain_diffusers(
     assert float(latents.weights.mean()) == pytest.approx(1, abs=0.01)
     encoder = text.load_text(vocabulary, tmp_path)
     for seconds in (0.0, 0.0, None):  # stopped after each of the first two steps
-        diffusion.train_diffusion(latents, captions, encoder, tmp_path, seconds)
+        diffusion.train_diffusion(scenes(), latents, captions, encoder, tmp_path, seconds)
     model = diffusion.load_diffusion(vocabulary, tmp_path)
     save(assemble(autoencoder, model, words, latents.factor), tmp_path / "pipeline")
 
@@ -142,7 +142,7 @@ def test_training_goes_on_from_exported_weights_with_their_autoencoder(
     vae.train_vae(scenes().images, first)
     text.train_text(captions, vocabulary, first)
     latents = diffusion.cached_latents(vae.load_vae(first), scenes(), first / "latents")
-    diffusion.train_diffusion(latents, captions, text.load_text(vocabulary, first), first)
+    diffusion.train_diffusion(scenes(), latents, captions, text.load_text(vocabulary, first), first)
     model = diffusion.load_diffusion(vocabulary, first)
     start = tmp_path / "exported"
     save(assemble(vae.load_vae(first), model, words, latents.factor), start)
@@ -176,7 +176,7 @@ def test_training_goes_on_from_exported_weights_with_their_autoencoder(
 def test_a_run_in_bfloat16_learns_too(short, captions, vocabulary, tmp_path, capsys):
     encoder = text.make_text_encoder(vocabulary)
     latents = diffusion.Latents(torch.randn(8, 2, 4, 16, 16), torch.ones(8, 2, 1, 16, 16), 1.0)
-    diffusion.train_diffusion(latents, captions, encoder, tmp_path, bf16=True)
+    diffusion.train_diffusion(scenes(), latents, captions, encoder, tmp_path, bf16=True)
     clip.train_clip(scenes().images, captions, vocabulary, tmp_path, bf16=True)
     assert capsys.readouterr().out.count("step 3/3") == 2
     for name in ("diffusion", "clip"):
