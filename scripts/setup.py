@@ -266,8 +266,10 @@ def lock(upgrade: bool) -> None:
             command += ["--extra", extra]
         if "llm-gpu" in extras:
             env.pop("UV_FIND_LINKS", None)  # a folder of CPU wheels must not decide what GPU nodes get
-        elif "UV_FIND_LINKS" not in env:
-            command.append("--torch-backend=cpu")
+        else:
+            _forget_torch(path)
+            if "UV_FIND_LINKS" not in env:
+                command.append("--torch-backend=cpu")
         if subprocess.run(command, cwd=ROOT, env=env, stdout=subprocess.DEVNULL, check=False).returncode:
             raise SetupError(f"uv could not resolve {name} (its message is above)")
         lines = [line.replace("+cpu", "") for line in path.read_text(encoding="utf-8").splitlines()]
@@ -277,6 +279,13 @@ def lock(upgrade: bool) -> None:
             f"# pyproject.toml with the extras {', '.join(extras)}; made by `make lock`.",
         ]
         path.write_text("\n".join([*header, *([note] if note else []), *pins]) + "\n", encoding="utf-8")
+
+
+def _forget_torch(path: Path) -> None:
+    """uv keeps the versions it finds in its output; torch without "+cpu", as we write it, would mean CUDA's."""
+    if path.exists():
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        path.write_text("".join(line for line in lines if not line.startswith("torch")), encoding="utf-8")
 
 
 def main(argv: list[str] | None = None) -> int:
