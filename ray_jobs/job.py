@@ -56,7 +56,7 @@ def _log_to_file(name: str) -> str:
         return "none: no temporary folder can be written"
     handler = logging.FileHandler(folder / "log.txt", delay=True, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    for room in ("ray_jobs", "shards", "renderers", "filters"):
+    for room in ("ray_jobs", "shards", "renderers", "generators", "filters"):
         logger = logging.getLogger(room)
         logger.addHandler(handler)
         logger.setLevel(logging.INFO)

@@ -1,0 +1,200 @@
+"""Whether an edited caption is what its instruction makes of the caption: no more, no less.
+
+Judged on words alone, so that it costs nothing and can be explained. What differs between the captions must be named
+or entailed by the instruction; what the instruction names must have come about; what it takes away must be gone; and at
+least half of the rest must stand. A model of entailment may be asked before a word is called unasked
+(`Entails`): a table of word families stands in for it here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from difflib import SequenceMatcher
+from typing import Protocol
+
+from filters.relations import not_swapped, wrong_relation
+from filters.wording import FUNCTION, ORDERS, PLACES, WHOLE, content, supported, words
+
+KEPT = 0.5  # share of the caption's other words that must survive
+LONGEST_DISPLACED = 4  # words that one named word may push out
+
+
+class Entails(Protocol):
+    """An NLI model, for example. Whether who reads `premise` may take `hypothesis` for true."""
+
+    def __call__(self, premise: str, hypothesis: str) -> bool: ...
+
+
+def disagreement(before: str, edit: str, after: str, entails: Entails | None = None) -> str | None:
+    """The first rule that an edit breaks, None where it agrees. English captions; the instruction in English.
+
+    "unchanged": the captions say the same. "unknown_thing": it is about what the caption does not show.
+    "unasked_added", "unasked_removed": a word came or went that nothing in the instruction speaks of. "not_kept":
+    too little of the rest is left. "not_done": nothing of what is named came about. "not_removed": what is to go is
+    still there. "not_replaced": the old thing is still there. "not_swapped", "wrong_relation": see
+    `filters.relations`.
+    """
+    was, now = words(before), words(after)
+    said = " , ".join(" ".join(words(clause)) for clause in re.split(r"[,;.!?]", edit)).split()
+    if was == now:
+        return "unchanged"
+    named = set(content(said)) | {word for word in said if word.isdigit()}
+    if (swapped := not_swapped(before, edit, after)) is not None:
+        return "not_swapped" if swapped else None
+    for rule in (_known, _unasked, _kept, _done, _gone):
+        if (reason := rule(was, now, said, named)) is not None:
+            if reason.startswith("unasked") and entails is not None and entails(f"{before} {edit}", after):
+                continue
+            return reason
+    return "wrong_relation" if wrong_relation(before, edit, after) else None
+
+
+def changes(was: Sequence[str], now: Sequence[str]) -> list[tuple[list[str], list[str]]]:
+    """What went and what came in its place, word for word, block by block."""
+    matcher = SequenceMatcher(None, was, now, autojunk=False)
+    return [
+        (list(was[a0:a1]), list(now[b0:b1]))
+        for tag, a0, a1, b0, b1 in matcher.get_opcodes()
+        if tag != "equal"
+    ]
+
+
+# What is done to a thing that must be there; "make" and the like may be said of the whole picture too.
+_TO_A_THING = re.compile(
+    r"\b(?:make|turn|recolor|paint|change|replace|swap|transform|convert|remove|move|dye|colou?r|repaint|delete|erase|"
+    r"take|get rid of|switch|give)\b(?: away| out| off)? the (?P<thing>[^,;.]+)"
+)
+_REORDER = re.compile(
+    r"\b(?:swap|switch|exchange|flip|reverse|trade|mirror|turn .* (?:over|around)|other way|first|last|second|lead|"
+    r"order|change place)\b"
+)
+
+
+def _known(was: list[str], now: list[str], said: list[str], named: set[str]) -> str | None:
+    """What the instruction is about must be in the caption."""
+    match = _TO_A_THING.search(" ".join(said))
+    if match is None:
+        return None
+    thing = _until_preposition(match["thing"].split())
+    subject = [word for word in thing if word not in FUNCTION]
+    there = set(was)
+    if not subject or any(supported(word, there) or word in ORDERS or word in WHOLE for word in subject):
+        return None
+    return "unknown_thing"
+
+
+def _unasked(was: list[str], now: list[str], said: list[str], named: set[str]) -> str | None:
+    gone, come = Counter(content(was)), Counter(content(now))
+    gone, come = gone - come, Counter(set(come) - set(gone))  # what only moved, or is said again, is neither
+    for removed, added in changes(was, now):
+        new = [word for word in content(added) if word in come]
+        old = [word for word in content(removed) if word in gone]
+        if not all(supported(word, named) or word in ORDERS for word in new):
+            return "unasked_added"
+        asked = [word for word in old if supported(word, named)]
+        displaced = bool(new or asked or _only_function(added)) and len(old) <= LONGEST_DISPLACED + len(asked)
+        if old and not displaced:
+            return "unasked_removed"
+        if old and not new and not asked:
+            return "unasked_removed"
+    return None
+
+
+def _only_function(added: list[str]) -> bool:
+    return bool(added) and all(word in FUNCTION for word in added)
+
+
+def _kept(was: list[str], now: list[str], said: list[str], named: set[str]) -> str | None:
+    """Words beside those that the instruction speaks of."""
+    displaced = {
+        word
+        for removed, added in changes(was, now)
+        if any(supported(new, named) for new in added)
+        for word in removed
+    }
+    rest = Counter(word for word in content(was) if not supported(word, named) and word not in displaced)
+    total = sum(rest.values())
+    left = sum((rest & Counter(now)).values())
+    return "not_kept" if total and left < KEPT * total else None
+
+
+def _done(was: list[str], now: list[str], said: list[str], named: set[str]) -> str | None:
+    """What the instruction names and the caption did not have must show in the edited one."""
+    old, new = set(was), set(now)
+    lost = Counter(content(was)) - Counter(now)
+    if any(supported(word, named) for word in lost) and not Counter(content(now)) - Counter(was):
+        return None  # it took something away, and that is gone
+    come = {word for _, added in changes(was, now) for word in added}
+    if come & PLACES & set(said) or (come - PLACES <= old and _REORDER.search(" ".join(said))):
+        things = [word for word in content(said) if word not in ORDERS and word not in PLACES]
+        known = (
+            not things
+            or bool(set(content(sorted(come))) - old)
+            or any(supported(word, old) for word in things)
+        )
+        return None if known else "unknown_thing"  # things stand elsewhere, as named
+    wanted = [word for word in content(said) if word not in old and word not in ORDERS]
+    if not wanted:
+        return None
+    fresh = {word for word in new if word not in old} or new
+    return None if any(supported(word, fresh) for word in wanted) else "not_done"
+
+
+_REMOVE = re.compile(
+    r"\b(?:remove|delete|erase|take away|take out|get rid of|cut out|crop out|no more|without|there is no|lose|drop)\b"
+)
+_REPLACE = re.compile(
+    r"\b(?:replace|swap out|swap|exchange|substitute|trade|switch)\b(?P<old>.+?)\b(?:with|for|by|to)\b"
+)
+_INSTEAD = re.compile(r"\binstead of\b(?P<old>.+)$")
+
+
+def _gone(was: list[str], now: list[str], said: list[str], named: set[str]) -> str | None:
+    before, after = Counter(was), Counter(now)
+    text = " ".join(said)
+    for pattern, reason in ((_REPLACE, "not_replaced"), (_INSTEAD, "not_replaced")):
+        if (match := pattern.search(text)) and (head := _head(match["old"].split(), before)):
+            return reason if after[head] >= before[head] else None
+    if match := _REMOVE.search(text):
+        rest = re.split(r"[,;.]", text[match.end() :])[0].split()
+        head = _head(_until_preposition(rest), before)
+        if head is not None and after[head] >= before[head]:
+            return "not_removed"
+    return None
+
+
+def _until_preposition(found: list[str]) -> list[str]:
+    stops = {
+        "from",
+        "in",
+        "on",
+        "at",
+        "with",
+        "and",
+        "so",
+        "behind",
+        "beside",
+        "next",
+        "near",
+        "to",
+        "under",
+        "around",
+        "of",
+    }
+    for place, word in enumerate(found):
+        if word in stops and place:
+            return found[:place]
+    return found
+
+
+def _head(phrase: list[str], known: Counter[str]) -> str | None:
+    """The last word of a noun phrase that the caption has too."""
+    there = [word for word in content(phrase) if known[word]]
+    return there[-1] if there else None
+
+
+def normalised(text: str) -> str:
+    """Case, punctuation and spaces aside."""
+    return " ".join(re.findall(r"[^\W_]+", text.casefold()))

@@ -1,0 +1,1 @@
+"""Edits as text, and pairs of pictures from text and from photos."""
