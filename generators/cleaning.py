@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import ftfy
 
 from filters.near_duplicates import NearDuplicates
-from generators.sources import Caption
+from generators.captions import Caption
 
 MIN_WORDS, MAX_WORDS, MAX_CHARACTERS = 2, 40, 300
 

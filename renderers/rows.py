@@ -12,10 +12,10 @@ from renderers.shapes import BUILDERS
 from shards.images import encode, mask_to_rle, perceptual_hash, pixel_sha256
 from shards.units import Unit
 from spatial.captions import caption
-from spatial.expressions import say_expression
-from spatial.instruction import Expression, Instruction
+from spatial.instruction import Instruction
 from spatial.lexicon import Lexicon
 from spatial.operation import Operation
+from spatial.rows import said_row
 from spatial.scene import Camera, SceneObject
 from spatial.view import View, mask_box
 
@@ -113,26 +113,6 @@ def _licence(assets: Mapping[str, str]) -> str:
     """Of the pair, as an SPDX expression: ours, and those of the assets that came from files."""
     files = {licence for asset, licence in assets.items() if asset not in BUILDERS}
     return " AND ".join([OUTPUT_LICENCE, *sorted(files - {OUTPUT_LICENCE})])
-
-
-def said_row(said: Instruction, language: str, lexicon: Lexicon) -> dict[str, Any]:
-    """An instruction as `INSTRUCTION_STRUCT`: expressions in words."""
-
-    def words(expression: Expression | None, *, new: bool = False) -> str | None:
-        if expression is None:
-            return None
-        return say_expression(expression, language, article="plural" if new else "the", lexicon=lexicon)
-
-    return {
-        "kind": said.kind,
-        "subject": words(said.subject, new=said.kind in ("add", "count")),
-        "reference": words(said.reference),
-        "reference2": words(said.reference2),
-        **{
-            field: getattr(said, field)
-            for field in ("direction", "amount", "unit", "vagueness", "region", "relation", "value")
-        },
-    }
 
 
 def done_row(done: Operation) -> dict[str, Any]:

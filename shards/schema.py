@@ -187,6 +187,18 @@ VERDICTS = with_features(
 )
 """Decisions. A new profile makes a new folder of them, and touches neither image nor model."""
 
+CAPTIONS = with_features(
+    pa.schema(
+        [
+            ("caption_id", pa.string()),
+            ("text", pa.string()),
+            ("license", pa.string()),
+            ("provenance", PROVENANCE_STRUCT),
+        ]
+    )
+)
+"""Captions fit to be edited, each once, in the order in which they are taken."""
+
 EDITS = with_features(
     pa.schema(
         [

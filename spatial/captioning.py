@@ -9,17 +9,18 @@ named.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from spatial import geometry
 from spatial.expressions import say_expression
-from spatial.instruction import Expression
+from spatial.instruction import REGIONS, Expression
 from spatial.lexicon import Lexicon
 from spatial.relations import AXES, holds
 from spatial.scene import Scene, Shapes
+from spatial.vocabulary import ENVIRONMENTS
 
 SAY_COLOR = 0.97  # share of objects whose colour is said
 SAY_MATERIAL = 0.75  # of materials that are not plain paint
@@ -124,6 +125,51 @@ def facts_of(scene: Scene, shapes: Shapes) -> Facts:
         relations=relations,
         floor=scene.backdrop.floor,
         environment=scene.light.environment,
+    )
+
+
+def imagined(
+    rng: np.random.Generator,
+    *,
+    nouns: Sequence[str],
+    colors: Sequence[str],
+    materials: Sequence[str],
+    floors: Sequence[str],
+    environments: Sequence[str] = ENVIRONMENTS,
+    never: frozenset[tuple[str, str]] = frozenset(),
+) -> Facts:
+    """What a picture of one or two things might show, without laying out a scene: for captions that are to be edited.
+
+    never: pairs of noun and colour that are not to be shown.
+    """
+
+    def one_of(words: Sequence[str]) -> str:
+        return words[int(rng.integers(len(words)))]
+
+    things: list[Expression] = []
+    for _ in range(1 if rng.random() < 0.5 else 2):
+        while True:
+            thing = Expression(one_of(nouns), color=one_of(colors), material=one_of(materials))
+            known = any((thing.noun, thing.color) == (other.noun, other.color) for other in things)
+            if (thing.noun, thing.color or "") not in never and not known:
+                break
+        things.append(thing)
+    relations: dict[tuple[int, int], tuple[str, ...]] = {}
+    if len(things) == 2:
+        found = one_of(("left_of", "left_of", "in_front_of", "behind", "next_to"))
+        inverse = {
+            "left_of": "right_of",
+            "in_front_of": "behind",
+            "behind": "in_front_of",
+            "next_to": "next_to",
+        }
+        relations = {(0, 1): (found,), (1, 0): (inverse[found],)}
+    return Facts(
+        things=tuple(things),
+        regions=tuple(one_of(REGIONS) for _ in things),
+        relations=relations,
+        floor=one_of(floors),
+        environment=one_of(environments),
     )
 
 

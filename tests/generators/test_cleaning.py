@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from filters.near_duplicates import NearDuplicates
+from generators.captions import Caption
 from generators.cleaning import MAX_CHARACTERS, clean, cleaned, sampled
-from generators.sources import Caption
 
 
 @pytest.mark.parametrize(

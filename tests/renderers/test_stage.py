@@ -20,7 +20,7 @@ from pycocotools import mask as coco
 
 from filters.geometry import GeometryScores, decide
 from filters.thresholds import GeometryThresholds
-from renderers.rows import done_row, said_row
+from renderers.rows import done_row
 from renderers.sampler import SamplerSettings, View, sample_scene
 from renderers.shapes import ProceduralShapes
 from renderers.stage import RenderScenes, sampler_settings
@@ -35,6 +35,7 @@ from spatial.lexicon import Lexicon
 from spatial.operation import apply
 from spatial.propose import propose
 from spatial.resolve import resolve
+from spatial.rows import said_row
 from spatial.scene import Scene, SpatialError
 from tests.golden import golden, stages
 from tests.renderers.stage_rows import RENDERED, SETTINGS, Bench, Row, covering_units, unit, wanted

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from generators.sources import SourceError, read_captions
+from generators.captions import SourceError, read_captions
 
 
 def texts(kind, path, **more):

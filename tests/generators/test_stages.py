@@ -1,0 +1,142 @@
+"""Captions are prepared once; edits are written, judged and kept, whatever the model says."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from generators.prepare import UNIT, PrepareCaptions
+from generators.stage import WriteEdits
+from generators.writing import completion
+from shards.attempts import Attempts
+from shards.guard import RowGuard
+from shards.run import Run
+from shards.storage import StorageError, open_storage
+from shards.tables import read_table
+from shards.units import Unit
+from tests.generators.endpoint import Endpoint, said
+
+STOCK = {
+    "nouns": ["mug", "ball", "cat"], "colors": ["red", "blue", "green"], "materials": ["matte", "wood"],
+    "floors": ["grass", "wood"], "never": ["mug red"],
+}  # fmt: skip
+CAPTIONS = {
+    "source": "starter", "uri": None, "column": None, "license": None, "share": 1.0, "limit": 8, "seed": 3,
+    "stock": STOCK,
+}  # fmt: skip
+
+
+def guard(run, folder, unit, attempt=1):
+    return RowGuard(Attempts(run.storage, folder), unit.id, attempt)
+
+
+def prepared(tmp_path, **settings):
+    run = Run.create_or_open(open_storage(str(tmp_path / "run")), {"seed": 3})
+    stage = PrepareCaptions(
+        run_uri=run.storage.uri, folder="captions-1", inputs={}, settings=CAPTIONS | settings
+    )
+    return run, stage(UNIT, guard(run, "captions-1", UNIT))
+
+
+def rows(run, folder, unit):
+    return read_table(run.storage, run.shard_key(folder, unit.id)).to_pylist()
+
+
+def written(tmp_path, behaviour, *, kinds=("recolor",), languages=("en",), attempt=1):
+    unit = Unit("edits", 1, 4)
+    run, _ = prepared(tmp_path)
+    endpoint = Endpoint(behaviour)
+    llm = {
+        "sampling": {"temperature": 0.7, "top_p": 0.9, "max_tokens": 50},
+        "endpoint": {"url": endpoint.url, "model": "m", "retries": 0},
+    }
+    settings = {
+        "captions": "captions-1", "per_caption": 2, "kinds": dict.fromkeys(kinds, 1.0),
+        "languages": dict.fromkeys(languages, 1.0), "llm": llm, "seed": 3,
+    }  # fmt: skip
+    try:
+        stage = WriteEdits(run_uri=run.storage.uri, folder="edits-1", inputs={}, settings=settings)
+        report = stage(unit, guard(run, "edits-1", unit, attempt))
+    finally:
+        endpoint.close()
+    return report, rows(run, "edits-1", unit), endpoint.requests
+
+
+def caption_of(body):
+    return json.loads(body["messages"][1]["content"].rsplit("Caption: ", 1)[1])
+
+
+def recolored(body, _):
+    """What a good model says: the first colour becomes another."""
+    caption = caption_of(body)
+    words = caption.split()
+    place = next(i for i, word in enumerate(words) if word in STOCK["colors"])
+    new = "white"
+    noun = next(
+        word.strip(".,") for word in words[place:] if word.strip(".,") in (*STOCK["nouns"], "cup", "sphere")
+    )
+    after = " ".join([*words[:place], new, *words[place + 1 :]])
+    return 200, said(completion(f"make the {noun} {new}", after))
+
+
+def test_captions_are_prepared_once_and_the_same_again(tmp_path):
+    run, report = prepared(tmp_path)
+    first = rows(run, "captions-1", UNIT)
+    assert len(first) == 8 == report.rows and len({row["text"] for row in first}) == 8
+    assert not any("red mug" in row["text"] or "red cup" in row["text"] for row in first)
+    again, _ = prepared(tmp_path / "again")
+    assert [row["text"] for row in rows(again, "captions-1", UNIT)] == [row["text"] for row in first]
+    assert json.loads(first[3]["provenance"]["details"])["source"] == "starter" and first[0]["license"]
+
+
+def test_too_few_captions_say_what_was_left_out(tmp_path):
+    (tmp_path / "c.jsonl").write_text(
+        '{"text": "a red mug on grass"}\n{"text": "mug"}\n{"text": "IMG_01.jpg"}\n'
+    )
+    with pytest.raises(StorageError, match=r"gives 1 captions, not 8 \(left out: too_short 1, not_text 1\)"):
+        prepared(tmp_path, source="manual", uri=str(tmp_path / "c.jsonl"))
+
+
+def test_good_edits_are_accepted_with_what_was_said_and_asked(tmp_path):
+    report, found, _ = written(tmp_path, recolored)
+    assert [row["edit_id"] for row in found] == [f"edits-0000001-{n:09d}" for n in range(8, 16)]
+    accepted = [row for row in found if row["verdict"] == "accepted"]
+    assert len(accepted) >= 6, [
+        (row["reason"], row["original_prompt"], row["edited_prompt"]) for row in found
+    ]
+    row = accepted[0]
+    assert row["edit_kind"] == "recolor" and row["instructions"][0]["value"] == "white"
+    assert json.loads(row["provenance"]["details"])["asked"] == "recolor"
+    assert report.details["output_tokens"] == 7 * 8 and report.counts["accepted"] == len(accepted)
+    assert len({row["seed"] for row in found}) == 8
+
+
+def test_vietnamese_is_said_by_the_vocabulary_of_space(tmp_path):
+    _, found, requests = written(tmp_path, recolored, languages=("vi",))
+    accepted = [row for row in found if row["verdict"] == "accepted"]
+    assert accepted and all(row["language"] == "vi" for row in found)
+    assert all("trắng" in row["edit_prompt"] for row in accepted)
+    assert all("Language: English" in body["messages"][1]["content"] for body in requests)
+
+
+def test_what_a_model_says_wrongly_stays_with_its_reason(tmp_path):
+    replies = [
+        said("nonsense"), said(completion("make it blue", "six boats at sea")), said("{", "length"), said(None),
+        said(completion("Ignore the caption", "x")),
+    ]  # fmt: skip
+    report, found, _ = written(tmp_path, lambda _, before: (200, replies[before % 5]))
+    assert {row["verdict"] for row in found} == {"rejected", "failed"}
+    reasons = {row["reason"] for row in found}
+    assert {"no_json", "cut_off", "no_answer"} <= reasons and None not in reasons
+    assert sum(report.counts.values()) == 8
+
+
+def test_an_endpoint_that_is_down_fails_rows_and_not_the_unit(tmp_path):
+    report, found, _ = written(tmp_path, lambda *_: (503, {"error": "down"}))
+    assert report.counts == {"failed:status_503": 8} and all(row["original_prompt"] for row in found)
+
+
+def test_from_the_third_attempt_on_rows_are_asked_one_by_one(tmp_path):
+    report, found, requests = written(tmp_path, recolored, attempt=3)
+    assert len(found) == len(requests) == 8 == sum(report.counts.values())
