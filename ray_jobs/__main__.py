@@ -13,6 +13,7 @@ JOBS = {
     "status": "say how far a run is, from anywhere",
     "rejudge": "decide again with another profile of thresholds; pictures and scores stay",
     "prune": "delete a run's folders that are no longer current; asks first",
+    "finetune-llm": "teach a language model to write edits",
     "doctor": "say what is installed, which stages can run here, and what to do about the others",
 }
 
@@ -22,14 +23,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="python -m ray_jobs",
         description="SpatialPix: data that teaches an image editor space.",
         epilog="jobs:\n"
-        + "\n".join(f"  {name:<10} {what}" for name, what in JOBS.items())
+        + "\n".join(f"  {name:<12} {what}" for name, what in JOBS.items())
         + "\n\n'python -m ray_jobs JOB --help' says more. A cluster is used where RAY_ADDRESS is set.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("job", metavar="JOB", choices=JOBS, help="one of the jobs below")
     arguments = list(sys.argv[1:] if argv is None else argv)
     job = parser.parse_args(arguments[:1]).job
-    return int(importlib.import_module(f"ray_jobs.{job}").main(arguments[1:]) or 0)
+    return int(importlib.import_module(f"ray_jobs.{job.replace('-', '_')}").main(arguments[1:]) or 0)
 
 
 if __name__ == "__main__":

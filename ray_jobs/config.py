@@ -39,7 +39,7 @@ class ConfigError(ValueError):
     """The configuration cannot be used; the message is one line that names the key and what is allowed."""
 
 
-class _Model(BaseModel):
+class Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
@@ -73,7 +73,7 @@ Weights = Annotated[
 ]
 
 
-class Render(_Model):
+class Render(Model):
     """How Blender draws. None of it changes where things stand."""
 
     engine: Literal["cycles", "eevee"] = "cycles"
@@ -83,7 +83,7 @@ class Render(_Model):
     threads: Annotated[int, Field(ge=0, le=1024, description="0: all cores that the worker may use")] = 0
 
 
-class Objects(_Model):
+class Objects(Model):
     """How many things stand in a scene before the edit."""
 
     min: Annotated[int, Field(ge=1, le=12)] = 2
@@ -96,7 +96,7 @@ class Objects(_Model):
         return self
 
 
-class Recycle(_Model):
+class Recycle(Model):
     """When a Blender process makes room for a fresh one: Blender leaks from scene to scene."""
 
     scenes: PositiveInt = 200
@@ -106,7 +106,7 @@ class Recycle(_Model):
 Range = tuple[PositiveFloat, PositiveFloat]
 
 
-class Stock(_Model):
+class Stock(Model):
     """What scenes are made of, before and after an edit; what is left out may be anything there is.
 
     never: pairs of a noun and a colour that no scene shows, "mug red".
@@ -132,7 +132,7 @@ class Stock(_Model):
         return self
 
 
-class ViewRange(_Model):
+class ViewRange(Model):
     """Where scenes are looked at from. pitch: degrees below level. distance: metres. inner: share of the frame
     that objects stand in. wall: share of scenes with a wall. least_area: share of the picture that an object
     covers at least."""
@@ -144,7 +144,7 @@ class ViewRange(_Model):
     least_area: Share = 0.008
 
 
-class BlenderRoute(_Model):
+class BlenderRoute(Model):
     """Scenes sampled, edited, rendered, judged.
 
     units x unit_size pairs are tried. kinds, languages: relative weights, or a list for equal ones.
@@ -170,14 +170,14 @@ class BlenderRoute(_Model):
     view: ViewRange | None = None
 
 
-class Routes(_Model):
+class Routes(Model):
     blender: BlenderRoute | None = None
 
 
 ProfileName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
 
 
-class Filters(_Model):
+class Filters(Model):
     """Thresholds under a name. Another profile makes other verdicts; images and scores stay as they are.
 
     profile: what verdicts say decided. geometry: limits of masks, depth and pixels. clip: the profile of
@@ -189,7 +189,7 @@ class Filters(_Model):
     clip: ProfileName = "none"
 
 
-class Clip(_Model):
+class Clip(Model):
     """The model that scores pairs.
 
     model: "ViT-L-14/openai", an architecture and a tag of open_clip, or "local-dir:PATH". weights: a local
@@ -205,7 +205,7 @@ class Clip(_Model):
     precision: Literal["fp32", "fp16", "bf16"] = "fp32"
 
 
-class Pool(_Model):
+class Pool(Model):
     """The workers of one stage.
 
     size: how many; None takes what the cluster has room for at the start. max_size: grow up to it while
@@ -233,7 +233,7 @@ class Pool(_Model):
         return self
 
 
-class Limits(_Model):
+class Limits(Model):
     """When something is given up.
 
     failed_share: of all rows; more of them failed, and the run as a whole has failed.
@@ -251,7 +251,7 @@ class Limits(_Model):
     wave: Annotated[int, Field(ge=1, le=5000, description="units that Ray holds at a time")] = 5000
 
 
-class Config(_Model):
+class Config(Model):
     """A run. seed: every random draw descends from it. out: a path or s3://bucket/prefix.
 
     clip: null for a run without CLIP scores.
@@ -271,11 +271,16 @@ def load(path: str | Path, overrides: Iterable[str] = (), **replaced: Any) -> Co
 
     Raises ConfigError.
     """
-    values = read_yaml(Path(path))
-    for override in overrides:
-        _override(values, override)
+    values = overridden(read_yaml(Path(path)), overrides)
     values.update({key: value for key, value in replaced.items() if value is not None})
     return check(Config, values, str(path))
+
+
+def overridden(values: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
+    """The values with "a.b=c" applied, in place. Raises ConfigError."""
+    for override in overrides:
+        _override(values, override)
+    return values
 
 
 def load_filters(path: str | Path) -> Filters:

@@ -53,7 +53,7 @@ SCHEDULER: dict[str, Any] = {
     "set_alpha_to_one": False,
     "steps_offset": 1,  # unused by this spacing; diffusers warns about anything else
 }
-PLAN = Plan(steps=25_500, rate=6e-4, warmup=300, last=0.02)
+PLAN = Plan(steps=24_000, rate=6e-4, warmup=300, last=0.02)
 BATCH = 32
 EMPTY = 0.1  # share of captions left out
 SINGLES_UNTIL = 0.15  # of the plan: so long, pictures of one thing are shown more often than not

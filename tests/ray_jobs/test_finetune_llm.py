@@ -1,0 +1,57 @@
+"""A language model is taught by the job, on Ray Train, and what is wrong is said before that starts."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from ray_jobs.config import ConfigError
+from ray_jobs.finetune_llm import FinetuneConfig, finetune, main, table
+from tests.trainer.tiny_llm import make_tiny
+
+
+def written(tmp_path, **values):
+    tiny = tmp_path / "tiny"
+    if not tiny.exists():
+        make_tiny(tiny)
+    seeds = tmp_path / "seeds.jsonl"
+    rows = [
+        {"input": f"a {a} mug", "edit": f"paint it {b}", "output": f"a {b} mug", "kind": "recolor"}
+        for a in ("red", "blue", "green", "pink") for b in ("red", "blue", "green", "pink") if a != b
+    ]  # fmt: skip
+    seeds.write_text("\n".join(map(json.dumps, rows)))
+    return {
+        "out": str(tmp_path / "out"), "model": str(tiny), "seeds": str(seeds), "held_out": 0.3, "answers": 2,
+        "sft": {"epochs": 2, "batch": 4, "max_length": 96, "method": "full", "rate": 0.01},
+        "workers": {"number": 0}, **values,
+    }  # fmt: skip
+
+
+def test_a_model_is_taught_in_this_process_and_its_figures_kept(tmp_path):
+    figures = finetune(FinetuneConfig(**written(tmp_path)))
+    assert figures["held_out_loss"]["after"] < figures["held_out_loss"]["before"]
+    assert figures["learned_from"] + figures["measured_on"] == 12
+    assert figures["good_edits"]["after"]["of"] == 2 and "good edits" in table(figures)
+    assert (tmp_path / "out" / "edits" / "model.safetensors").exists()
+    assert (tmp_path / "out" / "edits" / "tokenizer.json").exists()
+
+
+@pytest.mark.slow
+def test_workers_of_ray_train_teach_it_too(tmp_path):
+    config = written(tmp_path, workers={"number": 1, "num_cpus": 1})
+    config["sft"] |= {"method": "lora", "rank": 2}
+    figures = finetune(FinetuneConfig(**config))
+    assert figures["steps"] >= 2
+    assert (tmp_path / "out" / "edits" / "adapter_model.safetensors").exists()
+    assert list((tmp_path / "out" / "train").rglob("checkpoint/adapter_model.safetensors"))
+
+
+def test_a_broken_seed_file_and_a_wrong_key_are_one_line(tmp_path, capsys):
+    config = written(tmp_path)
+    (tmp_path / "seeds.jsonl").write_text("{")
+    with pytest.raises(ConfigError, match=r"seeds: .*seeds\.jsonl:1"):
+        finetune(FinetuneConfig(**config))
+    (tmp_path / "c.yaml").write_text("out: x\nmodel: y\nsft: {epoch: 2}\n")
+    assert main(["--config", str(tmp_path / "c.yaml")]) == 2
+    assert "sft.epoch: unknown key; did you mean 'epochs'?" in capsys.readouterr().err
