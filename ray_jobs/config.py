@@ -6,71 +6,34 @@ Only what is meant for people is written here; how it reaches the stages is in `
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from types import UnionType
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PositiveFloat,
-    PositiveInt,
-    ValidationError,
-    model_validator,
-)
-from pydantic_core import ErrorDetails
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from filters.thresholds import GeometryThresholds
+from ray_jobs.config_base import (
+    ConfigError,
+    Model,
+    Share,
+    Weights,
+    check,
+    known,
+    one_line,
+    overridden,
+    read_yaml,
+)
+from ray_jobs.config_text import EditsRoute, Llm
 from spatial.instruction import KINDS, LANGUAGES
 from spatial.vocabulary import COLORS, FLOORS, MATERIALS
 
-Share = Annotated[float, Field(ge=0, le=1)]
-StageName = Literal["pairs", "scores", "verdicts"]
-M = TypeVar("M", bound=BaseModel)
+__all__ = ["ConfigError", "Model", "check", "one_line", "overridden", "read_yaml"]
 
-
-class ConfigError(ValueError):
-    """The configuration cannot be used; the message is one line that names the key and what is allowed."""
-
-
-class Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
+StageName = Literal["pairs", "scores", "verdicts", "captions", "edits", "unique"]
 
 # What scenes can show. The two other kinds are edits of pictures that no renderer made.
 RENDERED_KINDS = tuple(kind for kind in KINDS if kind not in ("replace", "style"))
-
-
-def _weights(value: Any) -> Any:
-    """A list of keys stands for equal weights."""
-    return dict.fromkeys(value, 1.0) if isinstance(value, list) else value
-
-
-def _some_weight(weights: dict[str, float]) -> dict[str, float]:
-    if sum(weights.values()) <= 0:
-        raise ValueError("needs at least one key with a weight above 0")
-    return weights
-
-
-def _known(allowed: tuple[str, ...]) -> AfterValidator:
-    def check(weights: dict[str, float]) -> dict[str, float]:
-        for key in weights:
-            if key not in allowed:
-                raise ValueError(f"{key!r} is not one of {', '.join(allowed)}")
-        return weights
-
-    return AfterValidator(check)
-
-
-Weights = Annotated[
-    dict[str, Annotated[float, Field(ge=0)]], BeforeValidator(_weights), AfterValidator(_some_weight)
-]
 
 
 class Render(Model):
@@ -119,7 +82,7 @@ class Stock(Model):
     never: tuple[Annotated[str, Field(pattern=r"^\S+ \S+$")], ...] = ()
 
     @model_validator(mode="after")
-    def _known(self) -> Stock:
+    def known(self) -> Stock:
         # Nouns may come with a catalogue of assets: they are looked up when that is open.
         for key, words, allowed in (
             ("colors", self.colors, COLORS),
@@ -154,10 +117,10 @@ class BlenderRoute(Model):
 
     units: Annotated[int, Field(ge=0, le=10_000_000)]
     unit_size: Annotated[int, Field(ge=1, le=1024)] = 16
-    kinds: Annotated[Weights, _known(RENDERED_KINDS)] = Field(
+    kinds: Annotated[Weights, known(RENDERED_KINDS)] = Field(
         default_factory=lambda: dict.fromkeys(RENDERED_KINDS, 1.0)
     )
-    languages: Annotated[Weights, _known(LANGUAGES)] = Field(
+    languages: Annotated[Weights, known(LANGUAGES)] = Field(
         default_factory=lambda: dict.fromkeys(LANGUAGES, 1.0)
     )
     image_size: Annotated[int, Field(ge=32, le=4096)] = 512
@@ -171,7 +134,10 @@ class BlenderRoute(Model):
 
 
 class Routes(Model):
+    """What is made: pairs from scenes, and edits in words."""
+
     blender: BlenderRoute | None = None
+    edits: EditsRoute | None = None
 
 
 ProfileName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
@@ -254,16 +220,25 @@ class Limits(Model):
 class Config(Model):
     """A run. seed: every random draw descends from it. out: a path or s3://bucket/prefix.
 
-    clip: null for a run without CLIP scores.
+    clip: null for a run without CLIP scores. llm: writes the edits; null for a run without.
     """
 
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     out: str = Field(min_length=1)
     routes: Routes
     clip: Clip | None = None
+    llm: Llm | None = None
     filters: Filters = Filters()
     pools: dict[StageName, Pool] = Field(default_factory=dict)
     limits: Limits = Limits()
+
+    @model_validator(mode="after")
+    def _has_a_writer(self) -> Config:
+        if self.routes.edits is not None and self.llm is None:
+            raise ValueError(
+                "llm: is missing, and routes.edits needs a language model: set llm.vllm or llm.endpoint"
+            )
+        return self
 
 
 def load(path: str | Path, overrides: Iterable[str] = (), **replaced: Any) -> Config:
@@ -276,106 +251,6 @@ def load(path: str | Path, overrides: Iterable[str] = (), **replaced: Any) -> Co
     return check(Config, values, str(path))
 
 
-def overridden(values: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
-    """The values with "a.b=c" applied, in place. Raises ConfigError."""
-    for override in overrides:
-        _override(values, override)
-    return values
-
-
 def load_filters(path: str | Path) -> Filters:
     """A profile: a YAML file with what stands under `filters` in a configuration. Raises ConfigError."""
     return check(Filters, read_yaml(Path(path)), str(path))
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file. Raises ConfigError."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: there is no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: {one_line(error)}") from None
-    try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
-        problem = getattr(error, "problem", None) or str(error)
-        raise ConfigError(f"{where}: not valid YAML: {' '.join(problem.split())}") from None
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path}: must be keys with values, for example 'seed: 7'")
-    return values
-
-
-def check(model: type[M], values: Mapping[str, Any], source: str) -> M:
-    """The validated model. Raises ConfigError; source: the file that the message names."""
-    try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        found = error.errors(include_url=False)
-        more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-        raise ConfigError(f"{source}: {_describe(model, found[0])}{more}") from None
-
-
-def one_line(error: BaseException) -> str:
-    """The message without line breaks; the type's name where there is no message."""
-    return " ".join(str(error).split()) or type(error).__name__
-
-
-def _override(values: dict[str, Any], override: str) -> None:
-    """Sets one key in place. Raises ConfigError."""
-    path, equals, text = override.partition("=")
-    keys = path.strip().split(".")
-    if not equals or not all(keys):
-        raise ConfigError(f"--set {override}: must look like limits.failed_share=0.1")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise ConfigError(f"--set {override}: {text!r} is not a YAML value") from None
-    inner = values
-    for depth, key in enumerate(keys[:-1], start=1):
-        if inner.get(key) is None:
-            inner[key] = {}
-        if not isinstance(inner[key], dict):
-            raise ConfigError(f"--set {override}: {'.'.join(keys[:depth])} holds a value, not keys")
-        inner = inner[key]
-    inner[keys[-1]] = value
-
-
-def _describe(model: type[BaseModel], problem: ErrorDetails) -> str:
-    """One line: the key, what is wrong, what was given."""
-    location = [str(part) for part in problem["loc"] if not str(part).startswith("[")]
-    key = ".".join(location) or "the file"
-    match problem["type"]:
-        case "extra_forbidden":
-            allowed = _keys_at(model, location[:-1])
-            close = difflib.get_close_matches(location[-1], allowed, n=1)
-            hint = f"did you mean {close[0]!r}? " if close else ""
-            return f"{key}: unknown key; {hint}allowed here: {', '.join(allowed)}"
-        case "missing":
-            return f"{key}: is missing"
-        case "value_error":
-            return f"{key}: {problem['msg'].removeprefix('Value error, ')}"
-    text = problem["msg"].removeprefix("Input ")
-    return f"{key}: {text}, not {problem['input']!r}"
-
-
-def _keys_at(model: type[BaseModel], location: list[str]) -> list[str]:
-    """The keys that the model under this location allows."""
-    for part in location:
-        field = model.model_fields.get(part)
-        inner = _model_in(field.annotation) if field is not None else None
-        model = inner or model  # a key of a mapping has no field: the mapping's model stays
-    return list(model.model_fields)
-
-
-def _model_in(annotation: Any) -> type[BaseModel] | None:
-    """The model inside "Model", "Model | None", "dict[str, Model]"."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    if get_origin(annotation) in (Union, UnionType, dict, Annotated):
-        for inner in get_args(annotation):
-            if (found := _model_in(inner)) is not None:
-                return found
-    return None

@@ -76,9 +76,15 @@ def execute(config: Config, plan_of: Callable[[Run], list[Route]], *, steal: boo
         failures: dict[str, Failure] = {}
         times: dict[str, JobTime] = {}
         missing = 0
+        broken: set[str] = set()
         for route in plan:
             if not route.units:
                 print(f"route {route.name}: nothing to make, it has 0 units")
+                continue
+            if route.after in broken:
+                print(f"route {route.name}: waits for {route.after!r}, which is not whole")
+                broken.add(route.name)
+                missing += len(route.units)
                 continue
             started, route_began = datetime.now(UTC), time.monotonic()
             with Progress(len(route.units), route.stages[-1].name, run.append_reports) as progress:
@@ -86,6 +92,8 @@ def execute(config: Config, plan_of: Callable[[Run], list[Route]], *, steal: boo
             times[route.name] = JobTime(started, time.monotonic() - route_began, outcome.workers)
             left = driver.by_first_missing(route.units, route.stages, run)  # not what was told: what is there
             missing += sum(len(units) for units in left.values())
+            if left:
+                broken.add(route.name)
             failures |= outcome.failures
         made = [route for route in plan if route.units]
         counts = {route.name: run.counts(route.stages[-1].folder) for route in made}

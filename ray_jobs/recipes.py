@@ -25,16 +25,21 @@ STAGES: dict[StageName, str] = {
     "pairs": "renderers.stage:RenderScenes",
     "scores": "filters.score:ScoreClip",
     "verdicts": "filters.decide:Decide",
+    "captions": "generators.prepare:PrepareCaptions",
+    "edits": "generators.stage:WriteEdits",
+    "unique": "generators.unique:UniqueEdits",
 }
+_OF_PAIRS: tuple[StageName, ...] = ("pairs", "scores", "verdicts")
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One route of a run: units, and the stages that each passes."""
+    """One route of a run: units, and the stages that each passes. after: the route that must be whole before."""
 
     name: str
     units: Sequence[Unit]
     stages: Sequence[StageSpec]
+    after: str | None = None
 
     @property
     def folders(self) -> dict[str, str]:
@@ -52,6 +57,19 @@ def routes(config: Config, limit: int | None = None) -> list[Route]:
         count = blender.units if limit is None else min(blender.units, limit)
         units = [Unit("blender", index, blender.unit_size) for index in range(count)]
         found.append(Route("blender", units, _blender_stages(config, blender)))
+    if config.routes.edits is not None:
+        from ray_jobs.recipes_text import text_routes
+
+        def spec(
+            name: StageName,
+            settings: Mapping[str, Any],
+            shaping: Mapping[str, Any],
+            before: str | None,
+            route: str | None,
+        ) -> StageSpec:
+            return _spec(config, route, name, settings, shaping, before)
+
+        found += [Route(*parts) for parts in text_routes(config, config.routes.edits, limit, spec)]
     if not found:
         raise ConfigError("routes: needs at least one route, for example 'blender'")
     return found
@@ -70,7 +88,7 @@ def routes_of_pairs(config: Config, run: Run) -> list[Route]:
         # Whole as far as these units go, so never built: another profile needs neither picture nor model.
         before = [
             StageSpec(stage, STAGES[stage], {}, folders[stage])
-            for stage in STAGES
+            for stage in _OF_PAIRS
             if stage in folders and stage != "verdicts"
         ]
         made = set.intersection(*(run.done(stage.folder) for stage in before))
@@ -154,7 +172,7 @@ def _verdicts(
 
 def _spec(
     config: Config,
-    route: str,
+    route: str | None,
     name: StageName,
     settings: Mapping[str, Any],
     shaping: Mapping[str, Any],

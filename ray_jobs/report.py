@@ -28,6 +28,9 @@ report.json, version 1. Figures that are not known are null; shares and busy fra
     grew may pass 1.
   - jobs: those that made units here, oldest first: {started, seconds, workers {stage: number}}. A job that was
     killed wrote no report: neither its time nor its units count in the rates.
+- text: null for a run without edits in words, else folders, captions ({outcome: rows}), tried, accepted, rejected,
+  failed, reasons ({reason: rows}), by_kind (a list of {kind, language, tried, accepted}), output_tokens,
+  tokens_per_second (of one worker), and examples and rejects, the first few of each sort.
 - failed_units: {unit: {stage, reason, message}}, of this job.
 """
 
@@ -44,6 +47,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ray_jobs import report_page
+from ray_jobs.report_text import text_part
 from ray_jobs.survey import Line, Survey, fetch, message_of, survey
 from ray_jobs.worker import Failure
 from shards.run import Run
@@ -91,23 +95,26 @@ def write(
 ) -> None:
     """Writes the three files over older ones, the page last.
 
-    routes: {route: {stage: folder}} with "pairs", "verdicts" and, where CLIP was run, "scores". failures:
+    routes: {route: {stage: folder}}, those of pairs with "pairs", "verdicts" and, where CLIP was run, "scores"; those
+    of words with a stage each. failures:
     units that this job gave up, by id. times: what this job spent, by route; without it rates are those of
     earlier jobs, or null.
     Raises StorageError where the run folder cannot be read or written.
     """
     failures, times = failures or {}, times or {}
+    everything = _distinct(run.reports())
+    words = text_part(run, routes, everything)
+    routes = {name: folders for name, folders in routes.items() if "pairs" in folders}
     earlier = _earlier_jobs(run, routes)
     surveys = {
         route: survey(run, folders["pairs"], folders["verdicts"], folders.get("scores"))
         for route, folders in routes.items()
     }
-    everything = _distinct(run.reports())
     parts = {}
     for route, folders in routes.items():
         jobs = [*earlier.get(route, ()), *([times[route]] if route in times else ())]
         parts[route] = _route(run, route, folders, surveys[route], everything, jobs, failures)
-    report = _whole(run, parts, failures, price)
+    report = _whole(run, parts, failures, price) | {"text": words}
     run.write_quarantine(_quarantine(run, routes, surveys, failures))
     run.write_report_json(report)
     run.write_report_html(report_page.render(run, report, surveys))

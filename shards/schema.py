@@ -219,3 +219,8 @@ EDITS = with_features(
     )
 )
 """Edits as text, before any picture."""
+
+EDIT_VERDICTS = with_features(
+    pa.schema([("edit_id", pa.string()), ("verdict", pa.string()), ("reason", pa.string())])
+)
+"""Of every edit of a run, once all are there: as the edit itself says, or that it says another's again."""

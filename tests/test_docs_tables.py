@@ -182,7 +182,19 @@ OTHER_VALUES = {
     "clip.batch": "3", "clip.preprocessing": "open_clip", "clip.device": "cpu", "clip.precision": "bf16",
     "filters.profile": "other", "filters.clip": "own",
     "pools.pairs.labels": "{disk: fast}", "limits.failed_share": "0.5",
+    "routes.edits.captions.source": "manual", "routes.edits.captions.share": "0.5",
+    "routes.edits.captions.stock.nouns": "[ball]", "routes.edits.captions.stock.colors": "[red]",
+    "routes.edits.captions.stock.materials": "[matte]", "routes.edits.captions.stock.floors": "[grass]",
+    "routes.edits.captions.stock.never": "[mug red]", "routes.edits.kinds": "[add]",
+    "routes.edits.languages": "[vi]", "llm.vllm.dtype": "float16", "llm.vllm.max_length": "512",
+    "llm.vllm.memory_share": "0.5", "llm.endpoint.url": "https://other/v1", "llm.endpoint.key_env": "KEY",
+    **dict.fromkeys(
+        ("routes.edits.captions.column", "routes.edits.captions.license", "llm.vllm.model", "llm.vllm.revision",
+         "llm.endpoint.model"), "other",
+    ),
+    "llm.sampling.temperature": "0.5", "llm.sampling.top_p": "0.5", "llm.sampling.max_tokens": "99",
 }  # fmt: skip
+FILES = ("source", "uri", "column", "license", "share")  # keys of captions that are for captions from files
 
 
 @pytest.mark.parametrize(
@@ -195,6 +207,22 @@ def test_configuration_keys_shape_rows_as_documented(key, shapes, tmp_path):
         value = str(tmp_path / "catalogue.yaml")
         Path(value).write_text("assets: []\n")
     base = ["pools.pairs.size=2", f"clip.model=local-dir:{clip_model(tmp_path / 'clip')}"]
+    place = 0
+    if key.startswith(("routes.edits.", "llm.")):
+        place = 2  # after captions come the edits, whose folder hangs on theirs
+        captions = tmp_path / "captions.jsonl"
+        captions.write_text('{"text": "a red mug on grass"}\n')
+        files = key.rsplit(".", 1)[-1] in FILES and key.startswith("routes.edits.captions.")
+        source = f"{{source: open_images, uri: {captions}}}" if files else "{source: starter}"
+        model = (
+            "{endpoint: {url: 'https://host/v1', model: m}}" if "endpoint" in key else "{vllm: {model: m}}"
+        )
+        base += [f"routes.edits={{units: 1, captions: {source}}}", f"llm={model}"]
+        if key in ("routes.edits.captions.uri", "llm.vllm.adapter"):
+            value = str(tmp_path / "other-captions.jsonl") if "uri" in key else str(tmp_path / "adapter")
+            Path(value).mkdir() if "adapter" in key else Path(value).write_text('{"text": "a tree"}\n')
+            (tmp_path / "adapter").mkdir(exist_ok=True)
+            (tmp_path / "adapter" / "adapter_config.json").write_text("{}")
     if ".view." in key:
         base.append("routes.blender.view={pitch: [10, 20], distance: [3, 4]}")
     if key == "clip.model":
@@ -203,7 +231,7 @@ def test_configuration_keys_shape_rows_as_documented(key, shapes, tmp_path):
         base[1] = "clip.model=ViT-L-14/openai"
         value = str(tmp_path / "clip" / "model.safetensors")
     demo = ROOT / "configs" / "demo.yaml"
-    plain, changed = (routes(load(demo, [*base, *more]))[0].folders for more in ([], [f"{key}={value}"]))
+    plain, changed = (routes(load(demo, [*base, *more]))[place].folders for more in ([], [f"{key}={value}"]))
     assert (changed != plain) == (shapes == "yes")
     if key.startswith(("filters.", "clip.")):
         assert changed["pairs"] == plain["pairs"]

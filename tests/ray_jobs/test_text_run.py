@@ -1,0 +1,102 @@
+"""Captions become edits in a run: written once, judged, doubles found, and told in the report."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+
+from ray_jobs.generate import main
+from shards.run import Run
+from shards.storage import open_storage
+from shards.tables import read_table
+from tests.generators.endpoint import Endpoint
+from tests.generators.test_stages import recolored
+
+
+@pytest.fixture
+def endpoint():
+    found = Endpoint(recolored)
+    yield found
+    found.close()
+
+
+def config(tmp_path, endpoint, **route):
+    stock = {
+        "nouns": ["mug", "ball", "cat"],
+        "colors": ["red", "blue"],
+        "materials": ["matte"],
+        "floors": ["grass"],
+    }
+    values = {
+        "seed": 3,
+        "out": str(tmp_path / "run"),
+        "routes": {
+            "edits": {
+                "captions": {"source": "starter", "stock": stock},
+                "units": 2, "unit_size": 3, "kinds": ["recolor"], **route,
+            }
+        },
+        "llm": {"endpoint": {"url": endpoint.url, "model": "m", "retries": 0}},
+        "pools": {name: {"size": 1, "num_cpus": 0.3} for name in ("captions", "edits", "unique")},
+    }  # fmt: skip
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return str(path)
+
+
+def verdicts(run, folder):
+    found = {}
+    for unit in run.done(folder):
+        for row in read_table(run.storage, run.shard_key(folder, unit)).to_pylist():
+            found[row["edit_id"]] = (row["verdict"], row["reason"])
+    return found
+
+
+def test_a_run_of_words_is_written_judged_and_told_and_goes_on_when_it_is_made_longer(
+    tmp_path, endpoint, capsys
+):
+    path = config(tmp_path, endpoint)
+    assert main(["--config", path]) == 0
+    run = Run.open(open_storage(str(tmp_path / "run")))
+    current = run.current()
+    assert set(current) == {"captions", "edits", "unique"}
+    edits = verdicts(run, current["edits"]["edits"])
+    last = verdicts(run, current["unique"]["unique"])
+    assert edits.keys() == last.keys() and len(edits) == 2 * 3 * 2
+    doubles = [name for name, found in last.items() if found == ("rejected", "duplicate")]
+    assert doubles and all(
+        edits[name][0] == "accepted" for name in doubles
+    )  # the same caption, told the same
+    report = json.loads(run.storage.read("report.json"))
+    text = report["text"]
+    assert text["tried"] == 12 and text["accepted"] + text["rejected"] == 12
+    assert text["reasons"]["duplicate"] == len(doubles) and text["captions"]["accepted"] == 6
+    page = run.storage.read("report.html").decode()
+    assert "Edits in words" in page and text["examples"][0]["edit_prompt"] in page
+
+    asked = len(endpoint.requests)
+    assert main(["--config", path, "--set", "routes.edits.units=3"]) == 0
+    assert len(endpoint.requests) == asked + 3 * 2  # the first two units are kept
+    longer = Run.open(open_storage(str(tmp_path / "run"))).current()
+    assert longer["edits"] == current["edits"] and longer["unique"] != current["unique"]
+
+
+def test_a_run_of_words_without_its_files_is_refused_before_it_starts(tmp_path, endpoint, capsys):
+    path = config(tmp_path, endpoint)
+    missing = ["--set", "routes.edits.captions={source: manual, uri: none.jsonl}"]
+    assert main(["--config", path, *missing]) == 2
+    assert "routes.edits.captions.uri: none.jsonl: there is no such file" in capsys.readouterr().err
+    adapter = ["--set", "llm={vllm: {model: m, adapter: none}}"]
+    assert main(["--config", path, *adapter]) == 2
+    assert "llm.vllm.adapter: none holds no adapter" in capsys.readouterr().err
+
+
+def test_an_endpoint_that_refuses_ends_the_run_with_its_reason(tmp_path, capsys):
+    endpoint = Endpoint(lambda *_: (401, {"error": "no"}))
+    try:
+        assert main(["--config", config(tmp_path, endpoint)]) == 1
+    finally:
+        endpoint.close()
+    assert "refuses model 'm' (status 401)" in capsys.readouterr().err
