@@ -13,7 +13,7 @@ from typing import Any, Literal, cast, get_args
 import torch
 
 Prediction = Literal["epsilon", "v_prediction", "sample"]
-_NO_SIGNAL = 1e-4  # sqrt(alpha) below this: nothing of the picture is left (diffusers clamps at 2**-24)
+_NO_SIGNAL = 1e-3  # sqrt(alpha) below this: nothing of the picture is left (Euler clamps alpha at 2**-24)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

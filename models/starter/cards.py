@@ -133,7 +133,7 @@ def _diffusion_card(folder: Path) -> str:
         for title, count, key in rows
     ]
     scales = [
-        f"| {scale} | {found['one']:.1%} | {found['two']:.1%} | {found['sides']:.1%} |"
+        f"| {scale} | {found['one']:.1%} | {found['two']:.1%} | {found['sides_of_all']:.1%} |"
         for scale, found in figures["validation"].items()
     ]
     return f"""# The starter diffusion model
@@ -185,7 +185,7 @@ The autoencoder keeps {figures["vae"]["psnr"]:.1f} dB PSNR (tenth percentile {fi
 
 Guidance was chosen once, on {figures["validation"][str(figures["guidance"])]["prompts"][0] * 3} validation prompts:
 
-| guidance | one | two | sides |
+| guidance | one | two | sides, of all |
 |---|---:|---:|---:|
 {chr(10).join(scales)}
 """

@@ -49,8 +49,6 @@ SCHEDULER: dict[str, Any] = {
     "prediction_type": "v_prediction",
     "rescale_betas_zero_snr": True,
     "timestep_spacing": "trailing",  # starts at the last step, where the model was taught pure noise
-    "clip_sample": False,
-    "set_alpha_to_one": False,
     "steps_offset": 1,  # unused by this spacing; diffusers warns about anything else
 }
 PLAN = Plan(steps=24_000, rate=6e-4, warmup=300, last=0.02)

@@ -69,7 +69,7 @@ def test_what_is_asked_for_is_seen_more_often_than_by_chance(pictures):
     asked = list(zip(PROMPTS, seen, strict=True))
     colors = [any(one.color in prompt for one in row) for prompt, row in asked]
     right = [any(f"a {one.color} {one.kind}" == prompt for one in row) for prompt, row in asked]
-    assert sum(colors) >= 5 and sum(right) >= 1, (colors, right, seen)
+    assert sum(colors) >= 5 and sum(right) >= 3, (colors, right, seen)
 
 
 def test_clip_loads_with_plain_open_clip_and_prefers_each_picture_own_caption(pictures):
