@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ray_jobs.config import ConfigError, load, load_filters
+from ray_jobs.config import ConfigError, check, load, load_filters, read_yaml
+from ray_jobs.finetune_llm import FinetuneConfig
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 TINY = CONFIGS / "tiny.yaml"
@@ -14,7 +15,11 @@ TINY = CONFIGS / "tiny.yaml"
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_configuration_that_ships_is_valid(path):
-    assert load(path).routes.blender is not None
+    if path.stem == "finetune":
+        assert check(FinetuneConfig, read_yaml(path), str(path)).model
+        return
+    routes = load(path).routes
+    assert routes.blender is not None or routes.edits is not None
 
 
 @pytest.mark.parametrize(
@@ -23,7 +28,17 @@ def test_every_configuration_that_ships_is_valid(path):
         ("limits.failed_share=2", "limits.failed_share: should be less than or equal to 1, not 2"),
         ("routes.blender.unitsize=3", "routes.blender.unitsize: unknown key; did you mean 'unit_size'?"),
         ("pools.pairs.siz=1", "pools.pairs.siz: unknown key; did you mean 'size'?"),
-        ("pools.foo.size=1", "'pairs', 'scores' or 'verdicts'"),
+        ("routes.edits={units: 1}", "routes.edits.captions: is missing"),
+        ("routes.edits={units: 1, captions: {source: starter}}", "needs a language model: set llm.vllm or"),
+        ("routes.edits={units: 1, captions: {source: laion}}", "uri: is missing: a path or s3://"),
+        (
+            "routes.edits={units: 1, captions: {source: starter, stock: {nouns: [dragon]}}}",
+            "nouns: 'dragon' is not",
+        ),
+        ("llm={}", "llm: needs one of vllm and endpoint"),
+        ("llm={vllm: {model: m, adaptor: x}}", "llm.vllm.adaptor: unknown key; did you mean 'adapter'?"),
+        ("llm={endpoint: {url: 'host', model: m}}", "llm.endpoint.url"),
+        ("pools.foo.size=1", "should be 'pairs', 'scores', 'verdicts', 'captions', 'edits' or 'unique'"),
         ("routes.blender.kinds=[move, fly]", "routes.blender.kinds: 'fly' is not one of move, place"),
         (
             "routes.blender.kinds={move: -1}",
