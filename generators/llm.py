@@ -42,7 +42,7 @@ class Sampling:
 class VllmSettings:
     """model: a folder, or a name and `revision` on the Hub. adapter: a folder with a LoRA of PEFT. dtype: "auto",
     "float32", "bfloat16", "float16". tensor_parallel: GPUs that one engine takes. max_length: tokens of prompt and
-    answer. memory_share: of the GPU."""
+    answer. memory_share: of the GPU, or of the machine where there is none; None for 0.9 and 0.3."""
 
     model: str
     revision: str | None = None
@@ -50,7 +50,7 @@ class VllmSettings:
     dtype: str = "auto"
     tensor_parallel: int = 1
     max_length: int = 1024
-    memory_share: float = 0.9
+    memory_share: float | None = None
     sampling: Sampling = Sampling()
 
 
@@ -63,10 +63,13 @@ class VllmWriter:
     def __init__(self, settings: VllmSettings) -> None:
         os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")  # nothing is reported to anybody
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+        import torch
         from vllm import LLM
         from vllm.lora.request import LoRARequest
 
         self._sampling = settings.sampling
+        # vLLM's CPU build cannot give each request a generator of its own ("CPU Generator does not use offset").
+        self._seeded = on_gpu = torch.cuda.is_available()
         self._adapter = None
         more: dict[str, Any] = {}
         if settings.adapter is not None:
@@ -79,7 +82,8 @@ class VllmWriter:
                 dtype=settings.dtype,
                 tensor_parallel_size=settings.tensor_parallel,
                 max_model_len=settings.max_length,
-                gpu_memory_utilization=settings.memory_share,
+                gpu_memory_utilization=settings.memory_share or (0.9 if on_gpu else 0.3),
+                enforce_eager=not on_gpu,  # compiling takes minutes on a CPU, and gains little
                 enable_prefix_caching=True,  # the system's turn is the same in every request
                 disable_log_stats=True,
                 **more,
@@ -101,7 +105,7 @@ class VllmWriter:
                 temperature=self._sampling.temperature,
                 top_p=self._sampling.top_p,
                 max_tokens=self._sampling.max_tokens,
-                seed=request.seed % 2**63,
+                seed=request.seed % 2**63 if self._seeded else None,
                 structured_outputs=shape,
             )
             for request in requests

@@ -90,7 +90,7 @@ class Vllm(Model):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     tensor_parallel: PositiveInt = 1
     max_length: Annotated[int, Field(ge=128)] = 1024
-    memory_share: Annotated[float, Field(gt=0, le=1)] = 0.9
+    memory_share: Annotated[float, Field(gt=0, le=1)] | None = None
 
 
 class Endpoint(Model):
