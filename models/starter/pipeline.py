@@ -21,7 +21,7 @@ def assemble(
         text_encoder=model.text,
         tokenizer=CLIPTokenizer.from_pretrained(tokenizer),
         unet=model.unet,
-        # On validation it has things on their right sides three times as often as DDIM without noise.
+        # With noise, on 40 validation prompts, 7 had their sides right, without (DDIM) 2; little else differed.
         scheduler=EulerAncestralDiscreteScheduler(**SCHEDULER),
         safety_checker=None,
         feature_extractor=None,
