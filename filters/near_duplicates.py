@@ -7,18 +7,18 @@ documents"; candidates by locality-sensitive hashing, then the estimate itself.
 from __future__ import annotations
 
 import hashlib
-import re
 
 from datasketch import MinHash, MinHashLSH
 
+from filters.wording import WORD
+
 SIMILAR = 0.8  # Jaccard similarity of shingles from which two texts are one
 _PERMUTATIONS, _SHINGLE = 64, 3
-_WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 
 
 def shingles(text: str) -> set[str]:
     """Runs of three words, letters and digits alone, case aside; of a shorter text the whole."""
-    words = [word.casefold() for word in _WORD.findall(text) if word.casefold() not in ("a", "an", "the")]
+    words = [word.casefold() for word in WORD.findall(text) if word.casefold() not in ("a", "an", "the")]
     if len(words) <= _SHINGLE:
         return {" ".join(words)}
     return {" ".join(words[start : start + _SHINGLE]) for start in range(len(words) - _SHINGLE + 1)}
@@ -27,7 +27,7 @@ def shingles(text: str) -> set[str]:
 class NearDuplicates:
     """Remembers texts, and knows one that was seen before in nearly the same words.
 
-    threshold: Jaccard similarity of `shingles`. About 1 kB a text.
+    threshold: Jaccard similarity of `shingles`. About 2.5 kB and 0.13 ms a text of 14 words.
     """
 
     def __init__(self, threshold: float = SIMILAR) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import simplemma
 import yaml
 
-_WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
+WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 _NUMBERS = {
     "one": "1", "two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "eight": "8",
     "nine": "9", "ten": "10", "twelve": "12",
@@ -35,7 +35,7 @@ def lemma(word: str) -> str:
 
 def words(text: str) -> list[str]:
     """All words as dictionary forms, in order."""
-    return [lemma(word) for word in _WORD.findall(text)]
+    return [lemma(word) for word in WORD.findall(text)]
 
 
 def content(found: list[str]) -> list[str]:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import ftfy
 
 from filters.near_duplicates import NearDuplicates
+from filters.wording import WORD
 from generators.captions import Caption
 
 MIN_WORDS, MAX_WORDS, MAX_CHARACTERS = 2, 40, 300
@@ -41,7 +42,6 @@ _ORDER = re.compile(
     r"</?(system|user|assistant|im_start|im_end)\b|<\|",
     re.I,
 )
-_WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ def clean(text: str | None) -> Cleaned:
 
 
 def _judged(kept: str) -> Cleaned:
-    words = _WORD.findall(kept)
+    words = WORD.findall(kept)
     letters = [c for c in kept if c.isalpha()]
     if not letters or len(letters) < 0.5 * len(kept.replace(" ", "")):
         return Cleaned(None, "not_text")
@@ -103,12 +103,12 @@ def _judged(kept: str) -> Cleaned:
 
 def _cut(text: str) -> str:
     """The first clauses that fit, where the whole does not."""
-    if len(_WORD.findall(text)) <= MAX_WORDS and len(text) <= MAX_CHARACTERS:
+    if len(WORD.findall(text)) <= MAX_WORDS and len(text) <= MAX_CHARACTERS:
         return text
     best = text
     for mark in re.finditer(r"[.;|–—!?](?=\s)|,(?=\s)", text):
         head = text[: mark.start()]
-        if len(_WORD.findall(head)) > MAX_WORDS or len(head) > MAX_CHARACTERS:
+        if len(WORD.findall(head)) > MAX_WORDS or len(head) > MAX_CHARACTERS:
             break
         best = head
     return best.strip()

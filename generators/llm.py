@@ -83,7 +83,7 @@ class VllmWriter:
                 tensor_parallel_size=settings.tensor_parallel,
                 max_model_len=settings.max_length,
                 gpu_memory_utilization=settings.memory_share or (0.9 if on_gpu else 0.3),
-                enforce_eager=not on_gpu,  # compiling takes minutes on a CPU, and gains little
+                enforce_eager=not on_gpu,  # on a CPU start-up counts, and compiling is part of it
                 enable_prefix_caching=True,  # the system's turn is the same in every request
                 disable_log_stats=True,
                 **more,

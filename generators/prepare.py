@@ -26,6 +26,7 @@ from shards.units import Unit, UnitReport, seed_for
 from spatial.captioning import imagined, say_caption
 
 UNIT = Unit("captions", 0, 1)
+_TRIES = 20  # captions composed for each that is wanted
 
 
 class PrepareCaptions:
@@ -67,7 +68,9 @@ class PrepareCaptions:
     def _source(self) -> Iterator[Caption]:
         settings = self._settings
         if settings["source"] == "starter":
-            return composed_captions(settings["stock"], int(settings["seed"]))
+            # A small stock runs out of different captions: looked for so long, and no longer.
+            tries = _TRIES * int(settings["limit"]) + 1000
+            return islice(composed_captions(settings["stock"], int(settings["seed"])), tries)
         found = read_captions(
             settings["source"], settings["uri"], column=settings["column"], license=settings["license"]
         )

@@ -24,9 +24,9 @@ from ray_jobs.config_base import (
     overridden,
     read_yaml,
 )
+from ray_jobs.config_stock import Stock
 from ray_jobs.config_text import EditsRoute, Llm
 from spatial.instruction import KINDS, LANGUAGES
-from spatial.vocabulary import COLORS, FLOORS, MATERIALS
 
 __all__ = ["ConfigError", "Model", "check", "one_line", "overridden", "read_yaml"]
 
@@ -67,32 +67,6 @@ class Recycle(Model):
 
 
 Range = tuple[PositiveFloat, PositiveFloat]
-
-
-class Stock(Model):
-    """What scenes are made of, before and after an edit; what is left out may be anything there is.
-
-    never: pairs of a noun and a colour that no scene shows, "mug red".
-    """
-
-    nouns: tuple[str, ...] | None = None
-    colors: tuple[str, ...] | None = None
-    materials: tuple[str, ...] | None = None
-    floors: tuple[str, ...] | None = None
-    never: tuple[Annotated[str, Field(pattern=r"^\S+ \S+$")], ...] = ()
-
-    @model_validator(mode="after")
-    def known(self) -> Stock:
-        # Nouns may come with a catalogue of assets: they are looked up when that is open.
-        for key, words, allowed in (
-            ("colors", self.colors, COLORS),
-            ("materials", self.materials, MATERIALS),
-            ("floors", self.floors, FLOORS),
-            ("never", tuple(pair.split(" ")[1] for pair in self.never), COLORS),
-        ):
-            if unknown := [word for word in words or () if word not in allowed]:
-                raise ValueError(f"{key}: {unknown[0]!r} is not one of {', '.join(allowed)}")
-        return self
 
 
 class ViewRange(Model):

@@ -8,30 +8,8 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from generators.seeds import KINDS
 from ray_jobs.config_base import Model, Share, Weights, known
+from ray_jobs.config_stock import Words
 from spatial.instruction import LANGUAGES
-from spatial.vocabulary import COLORS, FLOORS, MATERIALS, NOUNS
-
-VOCABULARY = {"nouns": NOUNS, "colors": COLORS, "materials": MATERIALS, "floors": FLOORS}
-
-
-class Words(Model):
-    """What composed captions speak of: keys of the vocabulary, None for all of them. never: pairs of a noun and a
-    colour, "mug red"."""
-
-    nouns: tuple[str, ...] | None = None
-    colors: tuple[str, ...] | None = None
-    materials: tuple[str, ...] | None = None
-    floors: tuple[str, ...] | None = None
-    never: tuple[Annotated[str, Field(pattern=r"^\S+ \S+$")], ...] = ()
-
-    @model_validator(mode="after")
-    def _known(self) -> Words:
-        for key, allowed in VOCABULARY.items():
-            words = getattr(self, key)
-            if words is not None and (not words or not set(words) <= set(allowed)):
-                wrong = next((word for word in words if word not in allowed), "nothing")
-                raise ValueError(f"{key}: {wrong!r} is not one of {', '.join(allowed)}")
-        return self
 
 
 class CaptionSource(Model):

@@ -7,8 +7,10 @@ figures and tokenizer, lies under `out`, where `generate` finds it as `llm.vllm.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,6 +20,7 @@ from ray_jobs.config import ConfigError, Model, check, one_line, overridden, rea
 from ray_jobs.job import DONE, parser, run_job
 
 RESULT = "edits"  # folder under `out`
+PROGRESS = "progress.json"
 
 
 class Sft(Model):
@@ -108,7 +111,7 @@ def _launch(config: FinetuneConfig, settings: Mapping[str, Any]) -> None:
     from ray_jobs.driver import RunFailed
 
     with connected():
-        from ray.train import FailureConfig, RunConfig, ScalingConfig
+        from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
         from ray.train.torch import TorchTrainer
 
         resources = {"CPU": config.workers.num_cpus}
@@ -126,15 +129,46 @@ def _launch(config: FinetuneConfig, settings: Mapping[str, Any]) -> None:
                 name="train",
                 storage_path=_storage_path(config.out),
                 failure_config=FailureConfig(max_failures=3),
+                # One may be lost that was reported just before a crash, so two; every epoch's would fill the disk.
+                checkpoint_config=CheckpointConfig(num_to_keep=2),
             ),
         )
         try:
-            trainer.fit()
+            with _told(config.out):
+                trainer.fit()
         except Exception as error:
             cause: BaseException = error
             while cause.__cause__ is not None:
                 cause = cause.__cause__
             raise RunFailed(f"training failed: {one_line(cause)[:300]}") from error
+
+
+@contextlib.contextmanager
+def _told(out: str, every_s: float = 5.0) -> Iterator[None]:
+    """Prints what the workers leave in progress.json: their own output stays on their nodes."""
+    from shards.storage import StorageError, open_storage
+
+    storage, over = open_storage(out), threading.Event()
+    print("training: workers start", flush=True)
+
+    def tell() -> None:
+        last = b""
+        while not over.wait(every_s):
+            with contextlib.suppress(StorageError, ValueError):
+                text = storage.read(PROGRESS)
+                if text != last:
+                    print(json.loads(text)["line"], flush=True)
+                last = text
+
+    with contextlib.suppress(StorageError):
+        storage.delete(PROGRESS)
+    thread = threading.Thread(target=tell, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def work(settings: dict[str, Any]) -> None:
@@ -144,12 +178,26 @@ def work(settings: dict[str, Any]) -> None:
     import ray.train
     import torch
     from ray.train.huggingface.transformers import RayTrainReportCallback
+    from transformers import TrainerCallback
 
     from generators.examples import taught
     from generators.seeds import SeedEdit, held_out
     from shards.storage import open_storage
     from trainer.sft import Example, SftSettings, finetune
 
+    storage = open_storage(settings["out"])
+
+    class Told(TrainerCallback):  # type: ignore[misc]
+        """Leaves a line for the driver to print."""
+
+        def on_log(self, _: Any, state: Any, __: Any, logs: Any = None, **___: Any) -> None:
+            known = {"loss": "loss", "eval_loss": "held-out loss"}
+            figures = [f"{known[key]} {float(logs[key]):.3f}" for key in known if key in (logs or {})]
+            if figures and state.is_world_process_zero:
+                line = f"training: step {state.global_step}/{state.max_steps}, {', '.join(figures)}"
+                storage.write(PROGRESS, json.dumps({"line": line}).encode())
+
+    told = Told()
     learn, measure = held_out([SeedEdit(*row) for row in settings["rows"]], settings["held_out"])
     sft = SftSettings(**settings["sft"], seed=settings["seed"])
     checkpoint = ray.train.get_checkpoint()
@@ -166,7 +214,7 @@ def work(settings: dict[str, Any]) -> None:
             sft,
             result,
             revision=settings["revision"],
-            callbacks=[RayTrainReportCallback()],
+            callbacks=[RayTrainReportCallback(), told],
             resume=None if before is None else before / RayTrainReportCallback.CHECKPOINT_NAME,
             use_cpu=on_cpu,
         )
@@ -178,14 +226,22 @@ def work(settings: dict[str, Any]) -> None:
             "learned_from": len(learn),
             "measured_on": len(measure),
             "steps": figures.steps,
+            "went_on_from": _steps_of(before) if before is not None else 0,
             "held_out_loss": {"before": figures.loss_before, "after": figures.loss_after},
             "good_edits": _good_edits(settings, measure, result, "cpu" if on_cpu else "cuda"),
         }
-        storage = open_storage(settings["out"]).sub(RESULT)
+        made = storage.sub(RESULT)
         for path in sorted(result.iterdir()):
             if path.is_file():
-                storage.write(path.name, path.read_bytes())
-        storage.write("figures.json", (json.dumps(found, indent=1) + "\n").encode())
+                made.write(path.name, path.read_bytes())
+        # Last: without it the rest is not whole.
+        made.write("figures.json", (json.dumps(found, indent=1) + "\n").encode())
+
+
+def _steps_of(checkpoint: Path) -> int:
+    """Steps behind a checkpoint of Ray Train that holds one of transformers."""
+    (state,) = checkpoint.rglob("trainer_state.json")
+    return int(json.loads(state.read_text(encoding="utf-8"))["global_step"])
 
 
 def _good_edits(

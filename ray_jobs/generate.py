@@ -121,14 +121,15 @@ def _why_failed(
         cause = next(iter(failures.values()), None)
         last = f", for example: {cause.message}" if cause else ""
         return f"{missing} units are missing{last}; submit the same command again to go on"
-    rows = sum(sum(found.values()) for found in counts.values())
-    failed = sum(
-        n for found in counts.values() for outcome, n in found.items() if outcome.split(":")[0] == "failed"
-    )
-    if failed > limits.failed_share * rows:
-        return (
-            f"{failed} of {rows} rows failed, more than limits.failed_share = {limits.failed_share:g} allows"
-        )
+    # Route by route: millions of captions that were left out must not hide that every edit of the rest failed.
+    for route, found in counts.items():
+        rows = sum(found.values())
+        failed = sum(n for outcome, n in found.items() if outcome.split(":")[0] == "failed")
+        if failed > limits.failed_share * rows:
+            return (
+                f"{failed} of {rows} rows of route {route} failed, more than limits.failed_share = "
+                f"{limits.failed_share:g} allows"
+            )
     return None
 
 

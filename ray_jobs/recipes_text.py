@@ -10,7 +10,7 @@ from typing import Any
 from generators.prepare import UNIT as CAPTIONS
 from generators.unique import UNIT as UNIQUE
 from ray_jobs.config import Config, ConfigError, StageName, one_line
-from ray_jobs.config_text import VOCABULARY, EditsRoute, Llm
+from ray_jobs.config_text import EditsRoute, Llm
 from ray_jobs.worker import StageSpec
 from shards.units import Unit
 
@@ -27,7 +27,7 @@ def text_routes(
     count = edits.units if limit is None else min(edits.units, limit)
     units = [Unit("edits", index, edits.unit_size) for index in range(count)]
     source = edits.captions.model_dump(mode="json") | {"limit": count * edits.unit_size, "seed": config.seed}
-    source["stock"] |= {key: list(source["stock"][key] or words) for key, words in VOCABULARY.items()}
+    source["stock"] = edits.captions.stock.filled()
     shaping = source | {"uri": _file_identity(edits.captions.uri)}
     prepared = spec("captions", source, shaping, None, None)
     writer = _writer(config.llm)

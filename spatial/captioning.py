@@ -140,20 +140,20 @@ def imagined(
 ) -> Facts:
     """What a picture of one or two things might show, without laying out a scene: for captions that are to be edited.
 
-    never: pairs of noun and colour that are not to be shown.
+    never: pairs of noun and colour that are not to be shown. Raises ValueError where nothing is left to show.
     """
 
     def one_of(words: Sequence[str]) -> str:
         return words[int(rng.integers(len(words)))]
 
-    things: list[Expression] = []
-    for _ in range(1 if rng.random() < 0.5 else 2):
-        while True:
-            thing = Expression(one_of(nouns), color=one_of(colors), material=one_of(materials))
-            known = any((thing.noun, thing.color) == (other.noun, other.color) for other in things)
-            if (thing.noun, thing.color or "") not in never and not known:
-                break
-        things.append(thing)
+    pairs = sorted({(noun, color) for noun in nouns for color in colors} - never)
+    if not pairs:
+        raise ValueError("never leaves no pair of a noun and a colour")
+    number = min(1 if rng.random() < 0.5 else 2, len(pairs))
+    things = [
+        Expression(noun, color=color, material=one_of(materials))
+        for noun, color in (pairs[place] for place in rng.permutation(len(pairs))[:number])
+    ]
     relations: dict[tuple[int, int], tuple[str, ...]] = {}
     if len(things) == 2:
         found = one_of(("left_of", "left_of", "in_front_of", "behind", "next_to"))

@@ -98,6 +98,13 @@ def test_too_few_captions_say_what_was_left_out(tmp_path):
         prepared(tmp_path, source="manual", uri=str(tmp_path / "c.jsonl"))
 
 
+def test_a_stock_that_runs_out_of_captions_ends_with_a_line_and_does_not_hang(tmp_path, monkeypatch):
+    monkeypatch.setattr("generators.prepare._TRIES", 0)  # a thousand in all
+    stock = {"nouns": ["ball"], "colors": ["red"], "materials": ["matte"], "floors": ["grass"], "never": []}
+    with pytest.raises(StorageError, match=r"starter gives \d+ captions, not 2000 .*duplicate"):
+        prepared(tmp_path, stock=stock, limit=2000)
+
+
 def test_good_edits_are_accepted_with_what_was_said_and_asked(tmp_path):
     report, found, _ = written(tmp_path, recolored)
     assert [row["edit_id"] for row in found] == [f"edits-0000001-{n:09d}" for n in range(8, 16)]

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
+import yaml
 
 from ray_jobs.config import ConfigError
 from ray_jobs.finetune_llm import FinetuneConfig, finetune, main, table
 from tests.trainer.tiny_llm import make_tiny
+
+ROOT = Path(__file__).parents[2]
 
 
 def written(tmp_path, **values):
@@ -45,6 +52,30 @@ def test_workers_of_ray_train_teach_it_too(tmp_path):
     assert figures["steps"] >= 2
     assert (tmp_path / "out" / "edits" / "adapter_model.safetensors").exists()
     assert list((tmp_path / "out" / "train").rglob("checkpoint/adapter_model.safetensors"))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_job_that_was_killed_goes_on_from_its_last_epoch(tmp_path):
+    config = written(tmp_path, workers={"number": 1, "num_cpus": 1}, answers=0)
+    config["sft"] |= {"epochs": 12}
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(config))
+    command = [sys.executable, "-m", "ray_jobs", "finetune-llm", "--config", str(path)]
+    first = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 240
+    while len(list((tmp_path / "out").rglob("trainer_state.json"))) < 2 and time.monotonic() < deadline:
+        assert first.poll() is None, "it ended before it could be killed"
+        time.sleep(0.2)
+    first.kill()
+    first.wait()
+    assert not (tmp_path / "out" / "edits").exists()
+    again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert again.returncode == 0, again.stderr[-2000:]
+    figures = json.loads((tmp_path / "out" / "edits" / "figures.json").read_text())
+    assert 0 < figures["went_on_from"] < figures["steps"]
+    assert "training: step" in again.stdout
+    assert len(list((tmp_path / "out" / "train").glob("checkpoint_2*"))) <= 3  # two, and one that was cut off
 
 
 def test_a_broken_seed_file_and_a_wrong_key_are_one_line(tmp_path, capsys):

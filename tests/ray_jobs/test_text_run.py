@@ -93,6 +93,18 @@ def test_a_run_of_words_without_its_files_is_refused_before_it_starts(tmp_path, 
     assert "llm.vllm.adapter: none holds no adapter" in capsys.readouterr().err
 
 
+def test_edits_that_all_failed_are_not_hidden_by_captions_that_were_left_out(tmp_path, capsys):
+    lines = ['{"text": "mug"}'] * 500 + [f'{{"text": "a red mug beside lamp number {n}"}}' for n in range(9)]
+    (tmp_path / "captions.jsonl").write_text("\n".join(lines))
+    endpoint = Endpoint(lambda *_: (503, {"error": "down"}))
+    try:
+        captions = {"source": "manual", "uri": str(tmp_path / "captions.jsonl")}
+        assert main(["--config", config(tmp_path, endpoint, captions=captions)]) == 1
+    finally:
+        endpoint.close()
+    assert "12 of 12 rows of route edits failed" in capsys.readouterr().err
+
+
 def test_an_endpoint_that_refuses_ends_the_run_with_its_reason(tmp_path, capsys):
     endpoint = Endpoint(lambda *_: (401, {"error": "no"}))
     try:
