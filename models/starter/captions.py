@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import io
 import re
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from itertools import permutations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +18,7 @@ from models.starter.tokenizer import LENGTH
 from models.starter.world import COLORS, FLOORS, IMAGE_SIZE, KINDS, MATERIALS, SEED
 from renderers.shapes import ProceduralShapes
 from shards.units import seed_for
-from spatial.captioning import Facts, facts_of, mirrored, say_caption
+from spatial.captioning import CLEAR_SIDE, Facts, facts_of, mirrored, say_caption
 from spatial.captions import AROUND_WORDS, FLOOR_WORDS
 from spatial.captions import caption as plain_caption
 from spatial.scene import Scene
@@ -25,6 +27,7 @@ from spatial.vocabulary import ENVIRONMENTS
 
 FORMS = 9  # captions of each picture and each mirrored picture: drawn, but for the last, which pairs have
 GRID = 4  # cells a side of the coarse layout
+SIDES = len(KINDS) ** 2 + len(COLORS) ** 2
 
 Tokens = NDArray[np.int16]
 
@@ -34,13 +37,22 @@ class Captions:
     """Of n pictures; axis 1 is 0 for the picture, 1 for its mirrored copy.
 
     tokens: (n, 2, FORMS, LENGTH) int16. wrong: the same, each with one attribute of one thing changed.
-    layout: (n, 2, targets) uint8, what `layout_of` says. number: (n,) int, objects in each picture.
+    layout: (n, 2, targets) uint8, what `layout_of` says. sides: (n, 2, SIDES) int8, what `sides_of` says.
+    says_side: (n, 2, FORMS) bool, whether left or right is in the caption. number: (n,) int, objects in each
+    picture.
     """
 
     tokens: Tokens
     wrong: Tokens
     layout: NDArray[np.uint8]
+    sides: NDArray[np.int8]
+    says_side: NDArray[np.bool_]
     number: NDArray[np.int64]
+
+    @property
+    def tells_side(self) -> NDArray[np.bool_]:
+        """(n, 2, FORMS): captions of pictures with a left and a right that say so."""
+        return np.asarray(self.says_side & np.any(self.sides >= 0, axis=-1)[:, :, None])
 
 
 def layout_of(
@@ -69,23 +81,39 @@ def layout_of(
     )
 
 
+def sides_of(objects: list[dict[str, Any]], flip: bool) -> NDArray[np.int8]:
+    """(SIDES,): 1 where the first kind, or colour, stands left of the second, 0 where right of it, -1 where one is
+    not there, where it is too close to say, and where two pairs say both."""
+    found = np.full(SIDES, -1, np.int8)
+    settled = np.zeros(SIDES, bool)
+    for one, other in permutations(objects, 2):
+        apart = sum(other["box"][::2]) / 2 - sum(one["box"][::2]) / 2
+        left = int((apart < 0) == flip) if abs(apart) >= CLEAR_SIDE * IMAGE_SIZE else -1
+        places = (
+            len(KINDS) * KINDS.index(one["name"]) + KINDS.index(other["name"]),
+            len(KINDS) ** 2 + len(COLORS) * COLORS.index(one["color"]) + COLORS.index(other["color"]),
+        )
+        for place in places:
+            found[place] = left if not settled[place] or found[place] == left else -1
+            settled[place] = True
+    return found
+
+
 def captions_of(scenes: Scenes, tokenizer: Path, cache: Path, language: str = "en") -> Captions:
     """Drawn once for these pictures and this tokenizer, then read from the cache."""
-    what = hashlib.sha256("\n".join([*scenes.ids, language, str(FORMS)]).encode())
+    what = hashlib.sha256("\n".join([*scenes.ids, language, str(FORMS), "sides"]).encode())
     what.update((tokenizer / "tokenizer.json").read_bytes())
     path = cache / f"captions-{what.hexdigest()[:16]}.npz"
     if not path.exists():
         found = _draw(scenes, tokenizer, language)
         cache.mkdir(parents=True, exist_ok=True)
         buffer = io.BytesIO()
-        np.savez_compressed(
-            buffer, tokens=found.tokens, wrong=found.wrong, layout=found.layout, number=found.number
-        )
+        np.savez_compressed(buffer, **asdict(found))
         part = path.with_suffix(".part")
         part.write_bytes(buffer.getvalue())
         part.replace(path)
     with np.load(path) as saved:
-        return Captions(saved["tokens"], saved["wrong"], saved["layout"], saved["number"])
+        return Captions(**saved)
 
 
 def plain_both(scene: Scene, rng: np.random.Generator) -> tuple[str, str]:
@@ -149,6 +177,7 @@ _FAMILIES: tuple[tuple[str, ...], ...] = (
     tuple(f"on {words}" for floor, words in FLOOR_WORDS.items() if floor in FLOORS),
     tuple(AROUND_WORDS.values()),
 )
+_SIDE = re.compile(r"\b(?:left|right|trái|phải)\b", re.IGNORECASE)
 _WORDS = re.compile(
     r"\b(?:" + "|".join(sorted((w for words in _FAMILIES for w in words), key=len, reverse=True)) + r")\b"
 )
@@ -193,5 +222,7 @@ def _draw(scenes: Scenes, tokenizer: Path, language: str) -> Captions:
                 for things, scene in zip(scenes.objects, scenes.scenes)
             ]
         ),
+        sides=np.array([[sides_of(things, flip) for flip in (False, True)] for things in scenes.objects]),
+        says_side=np.array([bool(_SIDE.search(text)) for text in right]).reshape(len(scenes), 2, FORMS),
         number=np.array([len(things) for things in scenes.objects]),
     )

@@ -55,6 +55,8 @@ PLAN = Plan(steps=24_000, rate=6e-4, warmup=300, last=0.02)
 BATCH = 32
 EMPTY = 0.1  # share of captions left out
 SINGLES_UNTIL = 0.15  # of the plan: so long, pictures of one thing are shown more often than not
+TELLING = 0.25  # share of captions drawn from those that say which of two is on the left
+NOISIER = 1.5  # 1 draws all noise levels alike; with this a third of them are of the noisiest fifth
 OUTLINES = 0.1  # weight of the second task
 OBJECT_WEIGHT = 2.0  # what is added to the loss where an object stands: the rest is floor
 
@@ -178,20 +180,25 @@ def train_diffusion(
     objective = Objective.of(DDIMScheduler(**SCHEDULER))
     count, _, forms, length = captions.tokens.shape
     single = np.flatnonzero(captions.number == 1)
+    telling = np.argwhere(captions.tells_side)
     empty = _empty(vocabulary, length)
 
     def loss(step: int, noise: torch.Generator) -> tuple[torch.Tensor, dict[str, float]]:
         rng = np.random.default_rng([2, step])
         chosen = rng.integers(count, size=BATCH)
-        if step < SINGLES_UNTIL * PLAN.steps:
+        if unet is None and step < SINGLES_UNTIL * PLAN.steps:
             chosen = np.where(rng.random(BATCH) < 0.6, rng.choice(single, BATCH), chosen)
         side, form = rng.integers(2, size=BATCH), rng.integers(forms, size=BATCH)
+        if len(telling):
+            drawn = telling[rng.integers(len(telling), size=BATCH)].T
+            chosen, side, form = np.where(rng.random(BATCH) < TELLING, drawn, [chosen, side, form])
         tokens = captions.tokens[chosen, side, form].astype(np.int64)
         tokens[rng.random(BATCH) < EMPTY] = empty
         clean, weight = latents.values[chosen, side], latents.weights[chosen, side]
-        # One step from each of BATCH equal parts of the schedule: less variance than independent draws.
+        # One step from each of BATCH equal parts: less variance than independent draws.
         parts = (torch.arange(BATCH) + torch.rand(BATCH, generator=noise)) / BATCH
-        steps = (parts * len(objective.alphas)).long()
+        # More of them where there is more noise: that is where it is settled what stands where.
+        steps = ((1 - (1 - parts) ** NOISIER) * len(objective.alphas)).long()
         eps = torch.randn(clean.shape, generator=noise)
         said, logits = taught(objective.noised(clean, eps, steps), steps, torch.from_numpy(tokens))
         error = (said.float() - objective.target(clean, eps, steps)).square()

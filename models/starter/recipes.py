@@ -12,7 +12,7 @@ from filters.profiles import Preprocessing
 from shards.storage import open_storage
 
 if TYPE_CHECKING:
-    from diffusers import UNet2DConditionModel
+    from diffusers import StableDiffusionPipeline
 
 WEIGHTS = Path(__file__).parent / "weights"
 
@@ -47,38 +47,49 @@ def decoder(cache: Path, until_s: float | None, bf16: bool = False) -> None:
     train_decoder(latents.values / latents.factor, scenes.images, checkpoints, until_s, bf16)
 
 
-def text(cache: Path, until_s: float | None, bf16: bool = False) -> None:
+def text(cache: Path, until_s: float | None, bf16: bool = False, start: Path | None = None) -> None:
+    """start: a folder that `export` wrote; its encoder is taught on, and stays near to what its UNet understands."""
     from models.starter.captions import captions_of
     from models.starter.data import load
     from models.starter.text import train_text
 
     words = tokenizer(cache)
     captions = captions_of(load(open_storage(str(cache)), "train"), words, cache / "captions")
-    train_text(captions, vocabulary_size(words), cache / "checkpoints", until_s, bf16)
+    checkpoints = cache / "checkpoints"
+    before = None if start is None else _adopt(start, checkpoints).text_encoder
+    train_text(captions, vocabulary_size(words), checkpoints, until_s, bf16, before)
 
 
 def diffusion(
-    cache: Path, until_s: float | None, bf16: bool = False, start: Path | None = None, compiled: bool = False
+    cache: Path, until_s: float | None, bf16: bool = False, start: Path | None = None, compile: bool = False
 ) -> None:
-    """start: a folder that `export` wrote; its autoencoder is kept, its text encoder and UNet are trained on."""
+    """start: a folder that `export` wrote; its autoencoder is kept, its UNet trained on, with its text encoder or what
+    `text` made of that."""
     from models.starter.captions import captions_of
     from models.starter.data import load
     from models.starter.diffusion import cached_latents, train_diffusion
     from models.starter.text import load_text
+    from models.starter.training import adopt
     from models.starter.vae import load_vae
 
     checkpoints = cache / "checkpoints"
     words = tokenizer(cache)
-    unet = None if start is None else _adopt(start, checkpoints)
+    unet = None
+    if start is not None:
+        pipeline = _adopt(start, checkpoints)
+        unet = pipeline.unet
+        if not (checkpoints / "text.pt").exists():
+            encoder = pipeline.text_encoder.state_dict()
+            adopt("text", checkpoints, {f"encoder.{name}": value for name, value in encoder.items()})
     scenes = load(open_storage(str(cache)), "train")
     captions = captions_of(scenes, words, cache / "captions")
     latents = cached_latents(load_vae(checkpoints), scenes, cache / "latents")
-    encoder = load_text(vocabulary_size(words), checkpoints)
-    train_diffusion(scenes, latents, captions, encoder, checkpoints, until_s, bf16, unet, compiled)
+    learned = load_text(vocabulary_size(words), checkpoints)
+    train_diffusion(scenes, latents, captions, learned, checkpoints, until_s, bf16, unet, compile)
 
 
-def _adopt(start: Path, checkpoints: Path) -> UNet2DConditionModel:
-    """The UNet of an exported pipeline; its other parts become checkpoints, unless these are from it already.
+def _adopt(start: Path, checkpoints: Path) -> StableDiffusionPipeline:
+    """An exported pipeline; its autoencoder becomes a checkpoint, unless it is there from it already.
 
     Raises FileExistsError where there are checkpoints of other models.
     """
@@ -94,10 +105,8 @@ def _adopt(start: Path, checkpoints: Path) -> UNet2DConditionModel:
                 f"{checkpoints} has an autoencoder already: leave out --start, or name another --cache"
             )
         adopt("vae", checkpoints, pipeline.vae.state_dict())
-        text = pipeline.text_encoder.state_dict()
-        adopt("text", checkpoints, {f"encoder.{name}": value for name, value in text.items()})
         earlier.write_bytes((start / cards.TRAINING).read_bytes())
-    return pipeline.unet
+    return pipeline
 
 
 def clip(cache: Path, until_s: float | None, bf16: bool = False) -> None:

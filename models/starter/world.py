@@ -69,7 +69,7 @@ SPLITS = {
     "test": Split(1_000, "seen"),
     "combinations": Split(500, "held_out"),
     # The reader judges the others, so it learns from scenes of its own and knows every combination.
-    "reader_train": Split(8_000, "all"),
+    "reader_train": Split(16_000, "all"),
     "reader_test": Split(1_000, "all"),
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -81,6 +82,16 @@ def test_captions_are_drawn_once_and_both_sides_differ(words, tmp_path):
     assert (first.tokens[several, 0] != first.tokens[several, 1]).any(axis=(1, 2)).all()
 
 
+def test_captions_that_tell_sides_are_found(words, captions):
+    decode = CLIPTokenizer.from_pretrained(words).decode
+    sided = {
+        bool(re.search(r"\b(left|right)\b", decode(tokens))) == bool(says)
+        for tokens, says in zip(captions.tokens.reshape(-1, tokenizer.LENGTH), captions.says_side.reshape(-1))
+    }
+    assert sided == {True}
+    assert captions.tells_side.any() and not captions.tells_side[captions.number == 1].any()
+
+
 def test_text_without_its_filling_means_the_same(captions, vocabulary):
     encoder = text.make_text_encoder(vocabulary).eval()
     tokens = captions.tokens[:4, 0, 0]
@@ -150,6 +161,10 @@ def test_training_goes_on_from_exported_weights_with_their_autoencoder(
 
     shutil.copytree(words, cache / "tokenizer")
     monkeypatch.setattr("models.starter.data.load", lambda *_: scenes())
+    recipes.text(cache, None, start=start)  # three small steps away from the encoder of the UNet
+    taught = text.load_text(vocabulary, cache / "checkpoints").state_dict()
+    moved = [float((taught[name] - value).abs().max()) for name, value in model.text.state_dict().items()]
+    assert 0 < max(moved) < 0.05
     recipes.diffusion(cache, 0.0, start=start)  # one step, then stopped
     recipes.diffusion(cache, None, start=start)
     state = torch.load(cache / "checkpoints" / "diffusion.pt", weights_only=True)

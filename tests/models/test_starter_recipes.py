@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from models.starter.captions import layout_of, one_wrong
+from models.starter.captions import layout_of, one_wrong, sides_of
 from models.starter.training import Plan, train
 from models.starter.world import COLORS, HELD_OUT, KINDS
 from spatial.captioning import Facts
@@ -56,6 +56,24 @@ def test_the_layout_of_the_mirrored_picture_is_flipped_and_binds_the_same():
     assert grid[KINDS.index("car"), 3, 0] == 1 and grid.sum() == 1
     assert np.array_equal(other, grid[:, :, ::-1])
     assert np.array_equal(plain[-len(KINDS) * len(COLORS) :], flipped[-len(KINDS) * len(COLORS) :])
+
+
+def test_sides_are_told_where_they_are_clear_and_turn_with_the_picture():
+    def thing(kind: str, color: str, x: int) -> dict[str, object]:
+        return {"name": kind, "color": color, "box": [x, 90, x + 20, 110]}
+
+    def left(found, kind: str, other: str) -> int:
+        return int(found[KINDS.index(kind) * len(KINDS) + KINDS.index(other)])
+
+    things = [thing("car", "green", 0), thing("mug", "red", 60), thing("tree", "blue", 66)]
+    plain, flipped = sides_of(things, False), sides_of(things, True)
+    assert (left(plain, "car", "mug"), left(plain, "mug", "car")) == (1, 0)
+    assert (left(flipped, "car", "mug"), left(flipped, "mug", "car")) == (0, 1)
+    assert left(plain, "mug", "tree") == left(plain, "mug", "mug") == left(plain, "mug", "cube") == -1
+    colors = plain[len(KINDS) ** 2 :].reshape(len(COLORS), len(COLORS))
+    assert colors[COLORS.index("green"), COLORS.index("red")] == 1
+    both = [*things, thing("car", "pink", 100)]  # a car on either side of the mug
+    assert left(sides_of(both, False), "car", "mug") == -1
 
 
 def test_every_colour_is_held_out_with_one_kind():
