@@ -6,7 +6,8 @@ taken off. (The permutation test as in Caliskan et al. 2017, "Semantics derived 
 contain human-like biases"; corrected association after Bordia & Bowman 2019, "Identifying and Reducing Gender Bias in
 Word-Level Language Models".)
 
-Two lexicons that share no word come with it, "mend" and "judge": what was mended by one is judged by the other.
+Two lexicons that share no word come with it, "mend" and "judge": what was mended by one is judged by the other. To
+"mend" belong the words that `filters.gender_words` learned from it, which know nothing of "judge".
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,9 +25,26 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from spatial.lexicon import Lexicon as SpatialLexicon
+
 Role = Literal["mend", "judge"]
 PERMUTATIONS, DRAWS = 100, 400
 _WORD = re.compile(r"[^\W_]+")
+
+
+@cache
+def _values() -> dict[str, Any]:
+    values: dict[str, Any] = yaml.safe_load((Path(__file__).parent / "bias.yaml").read_text(encoding="utf-8"))
+    return values
+
+
+def _pairs(role: str) -> tuple[tuple[str, str], ...]:
+    return tuple((pair.split()[0], pair.split()[1]) for pair in _values()["gender"][role])
+
+
+def learned_pairs() -> tuple[tuple[str, str], ...]:
+    """Masculine and feminine words that a language model's embeddings added to the lexicon "mend"."""
+    return _pairs("learned")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +58,7 @@ class Lexicon:
     @cache
     def named(role: Role) -> Lexicon:
         """The lexicon of that name in bias.yaml."""
-        values = yaml.safe_load((Path(__file__).parent / "bias.yaml").read_text(encoding="utf-8"))
-        pairs = tuple((pair.split()[0], pair.split()[1]) for pair in values["gender"][role])
-        return Lexicon(pairs, tuple(values["occupations"][role].split()))
+        return Lexicon(_pairs(role), tuple(_values()["occupations"][role].split()))
 
     def gender(self, text: str) -> int | None:
         """0 where only masculine words stand in a text, 1 where only feminine, None for neither or both."""
@@ -197,15 +213,39 @@ def spread(counts: Mapping[Any, int], categories: int) -> float:
     return -sum(share * math.log(share) for share in shares) / math.log(categories)
 
 
-def spreads(texts: Iterable[str], words: Mapping[str, Sequence[str]]) -> dict[str, float]:
-    """`spread` of each list of words (objects, contexts, directions, regions, colours) over the texts."""
-    counts: dict[str, Counter[str]] = {name: Counter() for name in words}
-    patterns = {
-        name: re.compile(rf"\b(?:{'|'.join(re.escape(w) for w in sorted(some, key=len, reverse=True))})\b")
-        for name, some in words.items()
+def kinds_of_words() -> dict[str, tuple[str, ...]]:
+    """What `spreads` is to be told of: English words for objects, colours, contexts, directions and regions."""
+    lexicon = SpatialLexicon.default()
+    sections = {
+        "colours": ("colors",),
+        "contexts": ("times", "environments", "floors"),
+        "directions": ("directions",),
+        "regions": ("regions",),
     }
+    words = {
+        name: tuple(forms.said[0] for section in some for forms in lexicon.tables["en"][section].values())
+        for name, some in sections.items()
+    }
+    return {"objects": tuple(noun.one.said[0] for noun in lexicon.nouns["en"].values())} | words
+
+
+def spreads(texts: Iterable[str], words: Mapping[str, Sequence[str]]) -> dict[str, float]:
+    """`spread` of each list of words over the texts."""
+    return {name: spread(counts, len(words[name])) for name, counts in counted(texts, words).items()}
+
+
+def counted(texts: Iterable[str], words: Mapping[str, Sequence[str]]) -> dict[str, Counter[str]]:
+    """How often each word of each list stands in the texts; of "top" and "top left" the longer one alone."""
+    counts: dict[str, Counter[str]] = {name: Counter() for name in words}
+    patterns = {name: _any_of(tuple(some)) for name, some in words.items()}
     for text in texts:
         plain = text.casefold()
         for name, pattern in patterns.items():
             counts[name].update(pattern.findall(plain))
-    return {name: spread(counts[name], len(some)) for name, some in words.items()}
+    return counts
+
+
+@lru_cache(maxsize=64)
+def _any_of(words: tuple[str, ...]) -> re.Pattern[str]:
+    longest_first = sorted(words, key=len, reverse=True)
+    return re.compile(rf"\b(?:{'|'.join(map(re.escape, longest_first))})\b")

@@ -13,8 +13,10 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TypeVar
+
+from filters.bias import Lexicon, learned_pairs
 
 Texts = tuple[str, ...]
 T = TypeVar("T")
@@ -29,6 +31,12 @@ class Exchange:
     """
 
     pairs: tuple[tuple[str, str], ...]
+
+    @staticmethod
+    @cache
+    def default() -> Exchange:
+        """The words of the lexicon "mend" and those that were learned from them (`filters.gender_words`)."""
+        return Exchange(Lexicon.named("mend").pairs + learned_pairs())
 
     @cached_property
     def _other(self) -> dict[str, str]:

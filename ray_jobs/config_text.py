@@ -37,7 +37,8 @@ class EditsRoute(Model):
     """Captions, edited by a language model.
 
     units x unit_size captions are taken, `per_caption` edits tried on each. kinds: relative weights, or a list for
-    equal ones, of the kinds that seed edits have. languages: of the instructions.
+    equal ones, of the kinds that seed edits have. languages: of the instructions. mend: exchange the genders of edits
+    in English by the toss of a coin, so that occupations tell nothing of gender.
     """
 
     captions: CaptionSource
@@ -48,6 +49,7 @@ class EditsRoute(Model):
     languages: Annotated[Weights, known(LANGUAGES)] = Field(
         default_factory=lambda: dict.fromkeys(LANGUAGES, 1.0)
     )
+    mend: bool = True
 
 
 class SamplingKeys(Model):

@@ -41,8 +41,13 @@ def text_routes(
         None,
     )
     ids = [unit.id for unit in units]
+    last = {"mend": edits.mend, "seed": config.seed}
     unique = spec(
-        "unique", {"edits": written.folder, "units": ids}, {"units": len(ids)}, written.folder, None
+        "unique",
+        last | {"edits": written.folder, "units": ids},
+        last | {"units": len(ids)},
+        written.folder,
+        None,
     )
     return [
         ("captions", [CAPTIONS] if units else [], [prepared], None),

@@ -30,7 +30,10 @@ report.json, version 1. Figures that are not known are null; shares and busy fra
     killed wrote no report: neither its time nor its units count in the rates.
 - text: null for a run without edits in words, else folders, captions ({outcome: rows}), tried, accepted, rejected,
   failed, reasons ({reason: rows}), by_kind (a list of {kind, language, tried, accepted}), output_tokens,
-  tokens_per_second (of one worker), and examples and rejects, the first few of each sort.
+  tokens_per_second (of one worker), bias (mended, good edits whose genders were exchanged; mentions, of an occupation
+  beside a gender; before and after mending the skew between them with its 95% interval, null where mentions are too few
+  to tell; spread, the normalised entropy of words for objects, colours, contexts, directions and regions), and examples
+  and rejects, the first few of each sort.
 - failed_units: {unit: {stage, reason, message}}, of this job.
 """
 

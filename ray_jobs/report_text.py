@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
 from typing import Any
 
+from filters.bias import Lexicon, Mentions, counted, kinds_of_words, skew, spread
+from generators.unique import TEXTS
 from shards.run import Run
 from shards.tables import read_table
 from shards.units import UnitReport
@@ -13,6 +16,7 @@ from shards.units import UnitReport
 _COLUMNS = (
     "edit_id", "original_prompt", "edit_prompt", "edited_prompt", "edit_kind", "language", "verdict", "reason",
 )  # fmt: skip
+FEWEST = 30  # mentions of an occupation beside a gender: of fewer nothing can be told
 EXAMPLES, REJECTS = 2, 2  # shown of each kind and language; of each reason
 ROUTES = ("captions", "edits", "unique")
 
@@ -25,6 +29,7 @@ def text_part(
         return None
     folders = {route: routes[route][route] for route in ROUTES if route in routes}
     verdicts, reasons = Counter[str](), Counter[str]()
+    people = _People()
     cells: defaultdict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     shown: defaultdict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
     rejects: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
@@ -34,6 +39,7 @@ def text_part(
         cells[kind]["tried"] += 1
         if row["verdict"] == "accepted":
             cells[kind]["accepted"] += 1
+            people.add(row)
             _keep(shown[kind], row, EXAMPLES)
         else:
             reasons[row["reason"]] += 1
@@ -49,6 +55,7 @@ def text_part(
         "by_kind": [
             {"kind": kind, "language": language, **cells[kind, language]} for kind, language in sorted(cells)
         ],
+        "bias": people.figures(),
         "output_tokens": int(tokens),
         "tokens_per_second": tokens / seconds if seconds else None,
         "examples": [row for kind in sorted(shown) for row in shown[kind]],
@@ -61,10 +68,52 @@ def _edits(run: Run, folders: Mapping[str, str]) -> Iterator[dict[str, Any]]:
     last: dict[str, dict[str, Any]] = {}
     for unit_id in sorted(run.done(folders["unique"])):
         table = read_table(run.storage, run.shard_key(folders["unique"], unit_id))
-        last.update({row["edit_id"]: row for row in table.to_pylist()})
+        for row in table.to_pylist():
+            words = {f"mended_{name}": row.pop(name) for name in (*TEXTS, "instructions")}
+            last[row["edit_id"]] = row | words
     for unit_id in sorted(run.done(folders["edits"])):
         for row in read_table(run.storage, run.shard_key(folders["edits"], unit_id), _COLUMNS).to_pylist():
             yield row | last.get(row["edit_id"], {})
+
+
+class _People:
+    """How the good edits speak of people, as the model wrote them and as they were mended, and of what else."""
+
+    def __init__(self) -> None:
+        judge = Lexicon.named("judge")
+        self._lexicon = Lexicon(judge.pairs, judge.occupations + Lexicon.named("mend").occupations)
+        self._before: list[str] = []
+        self._after: list[str] = []
+        self._words: dict[str, Counter[str]] = {name: Counter() for name in self._kinds}
+        self._mended = 0
+
+    _kinds = kinds_of_words()
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        mended = row["mended_original_prompt"] is not None
+        self._mended += mended
+        before = " | ".join(row[name] for name in TEXTS)
+        after = " | ".join(row[f"mended_{name}"] for name in TEXTS) if mended else before
+        for name, counts in counted([after], self._kinds).items():
+            self._words[name] += counts
+        if self._lexicon.mentioned(before):  # of the others nothing is to be told
+            self._before.append(before)
+            self._after.append(after)
+
+    def figures(self) -> dict[str, Any]:
+        """As "bias" in `ray_jobs.report`."""
+        mentions = [len(Mentions.of(texts, self._lexicon)) for texts in (self._before, self._after)]
+        told = min(mentions) >= FEWEST
+        return {
+            "mended": self._mended,
+            "mentions": mentions[0],
+            "before": asdict(skew(self._before, self._lexicon)) if told else None,
+            "after": asdict(skew(self._after, self._lexicon)) if told else None,
+            "spread": {
+                name: spread(counts, len(self._kinds[name])) if counts else None
+                for name, counts in self._words.items()
+            },
+        }
 
 
 def _keep(rows: list[dict[str, Any]], row: dict[str, Any], most: int) -> None:

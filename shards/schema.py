@@ -221,6 +221,17 @@ EDITS = with_features(
 """Edits as text, before any picture."""
 
 EDIT_VERDICTS = with_features(
-    pa.schema([("edit_id", pa.string()), ("verdict", pa.string()), ("reason", pa.string())])
+    pa.schema(
+        [
+            ("edit_id", pa.string()),
+            ("verdict", pa.string()),
+            ("reason", pa.string()),
+            ("original_prompt", pa.string()),  # these four null but where the edit was mended
+            ("edit_prompt", pa.string()),
+            ("edited_prompt", pa.string()),
+            ("instructions", INSTRUCTIONS),
+        ]
+    )
 )
-"""Of every edit of a run, once all are there: as the edit itself says, or that it says another's again."""
+"""Of every edit of a run, once all are there: as the edit itself says, or that it says another's again; and its words
+where they were mended, which then stand in place of the edit's own."""

@@ -6,7 +6,18 @@ from typing import Any
 
 from spatial.expressions import say_expression
 from spatial.instruction import Expression, Instruction
+from spatial.language import parse
 from spatial.lexicon import Lexicon
+from spatial.scene import SpatialError
+
+
+def said_rows(text: str, language: str, lexicon: Lexicon) -> list[dict[str, Any]]:
+    """`said_row` of each step of a text; none where it is beyond the vocabulary of space."""
+    try:
+        said = parse(text, language)
+    except SpatialError:
+        return []
+    return [said_row(step, language, lexicon) for step in said.parts()]
 
 
 def said_row(said: Instruction, language: str, lexicon: Lexicon) -> dict[str, Any]:

@@ -195,10 +195,7 @@ def train_diffusion(
         tokens = captions.tokens[chosen, side, form].astype(np.int64)
         tokens[rng.random(BATCH) < EMPTY] = empty
         clean, weight = latents.values[chosen, side], latents.weights[chosen, side]
-        # One step from each of BATCH equal parts: less variance than independent draws.
-        parts = (torch.arange(BATCH) + torch.rand(BATCH, generator=noise)) / BATCH
-        # More of them where there is more noise: that is where it is settled what stands where.
-        steps = ((1 - (1 - parts) ** NOISIER) * len(objective.alphas)).long()
+        steps = noise_levels(torch.rand(BATCH, generator=noise), len(objective.alphas))
         eps = torch.randn(clean.shape, generator=noise)
         said, logits = taught(objective.noised(clean, eps, steps), steps, torch.from_numpy(tokens))
         error = (said.float() - objective.target(clean, eps, steps)).square()
@@ -207,6 +204,13 @@ def train_diffusion(
         return (error * weight).mean() + OUTLINES * second, figures
 
     train(NAME, model, loss, PLAN, folder, ema_decay=0.999, until_s=until_s, bf16=bf16)
+
+
+def noise_levels(drawn: torch.Tensor, levels: int) -> torch.Tensor:
+    """(n,) int64 steps of 0..levels - 1, from (n,) draws in 0..1: one from each of n equal parts, which varies less
+    than independent draws, and more of them where there is more noise: there it is settled what stands where."""
+    parts = (torch.arange(len(drawn)) + drawn) / len(drawn)
+    return ((1 - (1 - parts) ** NOISIER) * levels).long().clamp(max=levels - 1)  # rounding reaches 1
 
 
 def load_diffusion(vocabulary: int, folder: Path) -> Conditioned:

@@ -8,12 +8,15 @@ import pytest
 
 from generators.prepare import UNIT, PrepareCaptions
 from generators.stage import WriteEdits
+from generators.unique import UNIT as UNIQUE
+from generators.unique import UniqueEdits
 from generators.writing import completion
 from shards.attempts import Attempts
 from shards.guard import RowGuard
 from shards.run import Run
+from shards.schema import EDITS
 from shards.storage import StorageError, open_storage
-from shards.tables import read_table
+from shards.tables import from_rows, read_table
 from shards.units import Unit
 from tests.generators.endpoint import Endpoint, said
 
@@ -147,3 +150,48 @@ def test_an_endpoint_that_is_down_fails_rows_and_not_the_unit(tmp_path):
 def test_from_the_third_attempt_on_rows_are_asked_one_by_one(tmp_path):
     report, found, requests = written(tmp_path, recolored, attempt=3)
     assert len(found) == len(requests) == 8 == sum(report.counts.values())
+
+
+TEXTS = ("original_prompt", "edit_prompt", "edited_prompt")
+
+
+def looked_over(tmp_path, edits, mend=True):
+    """What the stage "unique" says of edits, by their ids."""
+    unit = Unit("edits", 0, len(edits))
+    run = Run.create_or_open(open_storage(str(tmp_path / "run")), {"seed": 3})
+    plain = {"verdict": "accepted", "reason": None, "language": "en", "unit_id": unit.id}
+    table = from_rows([plain | {"edit_id": f"edits-{n}"} | edit for n, edit in enumerate(edits)], EDITS)
+    run.commit("edits-1", unit, table, {})
+    settings = {"edits": "edits-1", "units": [unit.id], "mend": mend, "seed": 3}
+    stage = UniqueEdits(run_uri=run.storage.uri, folder="unique-1", inputs={}, settings=settings)
+    stage(UNIQUE, guard(run, "unique-1", UNIQUE))
+    return {row["edit_id"]: row for row in rows(run, "unique-1", UNIQUE)}
+
+
+def people(number, language="en"):
+    return [
+        {
+            "original_prompt": f"a man by house number {n}", "edit_prompt": "make the ball his and move it left",
+            "edited_prompt": f"a man and his ball by house number {n}", "language": language,
+        }
+        for n in range(number)
+    ]  # fmt: skip
+
+
+def test_genders_are_exchanged_in_every_text_of_about_half_of_the_edits(tmp_path):
+    edits = [*people(40), dict(zip(TEXTS, ("a red mug", "move the mug left", "a red mug on the left")))]
+    found = looked_over(tmp_path, edits)
+    turned = [row for row in found.values() if row["original_prompt"] is not None]
+    assert 10 <= len(turned) <= 30
+    for row in turned:
+        assert row["original_prompt"].startswith("a woman") and "make the ball hers" not in row["edit_prompt"]
+        assert row["edited_prompt"].startswith("a woman and her ball")
+    assert found["edits-40"]["original_prompt"] is None
+    assert found == looked_over(tmp_path / "again", edits)
+
+
+def test_genders_stay_where_nobody_asked_or_the_language_is_another(tmp_path):
+    for name, edits, mend in (("off", people(20), False), ("vi", people(20, "vi"), True)):
+        assert all(
+            row["original_prompt"] is None for row in looked_over(tmp_path / name, edits, mend).values()
+        )

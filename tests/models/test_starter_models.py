@@ -111,6 +111,14 @@ def test_attention_of_plain_products_is_that_of_diffusers(vocabulary):
         assert torch.allclose(model(*inputs), plain, atol=1e-5)
 
 
+def test_noise_levels_are_within_the_schedule_and_more_of_them_noisy():
+    for drawn in (torch.zeros(32), torch.full((32,), 1 - 2**-24)):
+        steps = diffusion.noise_levels(drawn, 1000)
+        assert steps.dtype == torch.int64 and int(steps.min()) >= 0 and int(steps.max()) <= 999
+    steps = diffusion.noise_levels(torch.rand(3200, generator=torch.Generator().manual_seed(0)), 1000)
+    assert int(steps.max()) == 999 and 0.3 < float((steps >= 800).float().mean()) < 0.4
+
+
 def test_weights_are_few_enough(vocabulary):
     model = diffusion.Conditioned(vocabulary)
     assert sum(p.numel() for p in model.unet.parameters()) <= 8e6

@@ -75,6 +75,8 @@ def test_a_run_of_words_is_written_judged_and_told_and_goes_on_when_it_is_made_l
     assert text["reasons"]["duplicate"] == len(doubles) and text["captions"]["accepted"] == 6
     page = run.storage.read("report.html").decode()
     assert "Edits in words" in page and text["examples"][0]["edit_prompt"] in page
+    assert text["bias"]["mentions"] == 0 and text["bias"]["before"] is None  # mugs have no gender
+    assert 0 < text["bias"]["spread"]["colours"] < 1 and "How even the good edits are" in page
 
     asked = len(endpoint.requests)
     assert main(["--config", path, "--set", "routes.edits.units=3"]) == 0
