@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -25,6 +25,7 @@ COCO_TERMS = "CC-BY-4.0"
 OPEN_IMAGES_TERMS = "CC-BY-4.0"
 
 # Names that columns of captions have in the wild, best first.
+_FIRST = 99  # rows without the captions' column are passed over, but for a file whose first hundred all are
 COLUMNS = ("caption", "text", "TEXT", "prompt", "original_prompt", "input")
 
 
@@ -117,19 +118,32 @@ def _manual(uri: str, column: str | None) -> Iterator[Caption]:
         data = _parquet(uri)
         chosen = _column(data.schema.names, column, uri)
         rows = _rows(data, [chosen, *({"license", "url"} & set(data.schema.names))])
+    named = False
     for number, row in enumerate(rows):
-        text = row.get(_column(row, column, uri))
+        found = _found(row, column)
+        named = named or found is not None
+        text = row.get(found) if found is not None else None
         if isinstance(text, str):
             about = {"source": "manual", "file": name, "row": number}
             if row.get("url"):
                 about["url"] = str(row["url"])
             yield Caption(text, row.get("license"), about)
+        elif (
+            not named and number == _FIRST
+        ):  # a slip is passed over, a file of something else is not read to its end
+            _column(row, column, uri)
+    if not named:
+        raise SourceError(f"{uri}: has no row with the column {column or ' or '.join(COLUMNS)}")
 
 
-def _column(names: Sequence[str] | Mapping[str, Any], wanted: str | None, uri: str) -> str:
-    for name in (wanted,) if wanted else COLUMNS:
-        if name in names:
-            return name
+def _found(names: Collection[str], wanted: str | None) -> str | None:
+    return next((name for name in ((wanted,) if wanted else COLUMNS) if name in names), None)
+
+
+def _column(names: Collection[str], wanted: str | None, uri: str) -> str:
+    found = _found(names, wanted)
+    if found is not None:
+        return found
     raise SourceError(
         f"{uri}: has no column {wanted or ' or '.join(COLUMNS)}, only {', '.join(names) or 'none'}; name the captions' "
         "column"

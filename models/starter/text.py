@@ -2,8 +2,10 @@
 
 Which colour belongs to which thing is what small diffusion models learn last. A text encoder can learn it alone,
 thousands of captions a second: from the last token's state a throw-away head must say which kind and which colour
-stand in which cell of the picture, which kind has which colour, and which of two is on the left. Then the UNet is
-trained together with it.
+stand in which cell of the picture, which kind has which colour, and which of two is on the left. What the UNet is to
+do with that is hard to learn from one state for the whole picture; so the last tokens, which no caption fills with
+words, each say what stands in one cell, and where to look follows from the place alone. Then the UNet is trained
+together with the encoder.
 """
 
 from __future__ import annotations
@@ -15,14 +17,17 @@ import torch
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from models.starter.captions import SIDES, Captions, Tokens
+from models.starter.captions import GRID, SIDES, Captions
 from models.starter.tokenizer import LENGTH
 from models.starter.training import Plan, averaged, train
+from models.starter.world import COLORS, KINDS, MATERIALS
 
 NAME = "text"
 WIDTH = 192
 PLAN = Plan(steps=2_000, rate=7e-4, warmup=200)
-BATCH = 128
+BATCH = 96
+CELLS = GRID**2  # last tokens, where nothing but the end is said: each says what stands in one cell
+PLACED = len(KINDS) + len(COLORS) + len(MATERIALS)
 TELLING = (
     0.75  # share of a batch that says left or right. Among captions that do not, sides are not learned at all
 )
@@ -51,17 +56,21 @@ def make_text_encoder(vocabulary: int) -> CLIPTextModel:
 
 
 class LayoutModel(nn.Module):
-    """The text encoder with its throw-away heads. forward: (b, LENGTH) int64 to (b, layout) and (b, SIDES) logits."""
+    """The text encoder with its throw-away heads. forward: (b, LENGTH) int64 to (b, layout), (b, SIDES) and
+    (b, CELLS, PLACED) logits, the last of what each of the last CELLS tokens says of its cell."""
 
     def __init__(self, vocabulary: int, layout: int) -> None:
         super().__init__()
         self.encoder = make_text_encoder(vocabulary)
         self.layout = layout
         self.head = nn.Sequential(nn.Linear(WIDTH, 512), nn.GELU(), nn.Linear(512, layout + SIDES))
+        self.cell = nn.Linear(WIDTH, PLACED)
 
-    def forward(self, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        logits = self.head(self.encoder(tokens).pooler_output)
-        return logits[:, : self.layout], logits[:, self.layout :]
+    def forward(self, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        said = self.encoder(tokens)
+        logits = self.head(said.pooler_output)
+        cells = self.cell(said.last_hidden_state[:, -CELLS:])
+        return logits[:, : self.layout], logits[:, self.layout :], cells
 
 
 def train_text(
@@ -90,11 +99,16 @@ def train_text(
                 rng.integers(len(telling), size=round(TELLING * BATCH))
             ].T
         picture, side, form = which
-        layout, sides = model(without_end(captions.tokens[picture, side, form], vocabulary))
+        tokens = torch.from_numpy(captions.tokens[picture, side, form].astype(np.int64))
+        layout, sides, cells = model(tokens)
         target = torch.from_numpy(captions.layout[picture, side]).float()
         # Most cells are empty: what is there must weigh as much as what is not.
         value = _entropy(layout.float(), target, 1 + 8 * target)
         figures = {}
+        free = tokens[:, -CELLS:] == vocabulary - 1  # of few captions the words reach so far
+        placed = target[:, : CELLS * PLACED].reshape(-1, PLACED, CELLS).transpose(1, 2)
+        second = _entropy(cells.float(), placed, (1 + 8 * placed) * free[..., None])
+        value, figures["cells"] = value + second, float(second.detach())
         told = known[picture, side, form][:, None]
         said = torch.from_numpy(np.where(told, captions.sides[picture, side], -1))
         if (there := said >= 0).any():
@@ -102,24 +116,15 @@ def train_text(
             value = value + SIDES_WEIGHT * _entropy(guessed, right)
             figures["sides"] = float(((guessed.detach() > 0) == (right > 0)).float().mean())
         if start is not None:
-            tokens = torch.from_numpy(
-                captions.tokens[picture[-NEAR:], side[-NEAR:], form[-NEAR:]].astype(np.int64)
-            )
             with torch.no_grad():
-                before = start(tokens).last_hidden_state.float()
-            apart = (model.encoder(tokens).last_hidden_state.float() - before).square().mean()
+                before = start(tokens[-NEAR:]).last_hidden_state[:, :-CELLS].float()
+            after = model.encoder(tokens[-NEAR:]).last_hidden_state[:, :-CELLS].float()
+            apart = (after - before).square().mean()
             figures["apart"] = float(apart.detach())
             value = value + NEAR_WEIGHT * apart
         return value, figures
 
     train(NAME, model, loss, PLAN, folder, until_s=until_s, bf16=bf16)
-
-
-def without_end(tokens: Tokens, vocabulary: int) -> torch.Tensor:
-    """(b, longest) int64: texts without what fills all of them up. Attention is causal: what comes before the
-    end knows nothing of what comes after."""
-    longest = int((tokens != vocabulary - 1).sum(axis=1).max()) + 1
-    return torch.from_numpy(tokens[:, :longest].astype(np.int64))
 
 
 def load_text(vocabulary: int, folder: Path) -> CLIPTextModel:

@@ -80,6 +80,10 @@ def test_tables_of_ones_own_find_their_column_or_are_told_it(tmp_path):
     with pytest.raises(SourceError, match="only alt, n; name the captions' column"):
         texts("manual", tmp_path / "b.parquet")
     assert texts("manual", tmp_path / "b.parquet", column="alt") == ["a tree"]
+    for lines, match in ((9, "has no row with the column caption or"), (200, "only alt; name the captions'")):
+        (tmp_path / "d.jsonl").write_text('{"alt": "a tree"}\n' * lines)
+        with pytest.raises(SourceError, match=match):
+            texts("manual", tmp_path / "d.jsonl")
     assert next(read_captions("manual", str(tmp_path / "a.csv"), license="mine")).license == "mine"
 
 

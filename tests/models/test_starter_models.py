@@ -92,13 +92,14 @@ def test_captions_that_tell_sides_are_found(words, captions):
     assert captions.tells_side.any() and not captions.tells_side[captions.number == 1].any()
 
 
-def test_text_without_its_filling_means_the_same(captions, vocabulary):
-    encoder = text.make_text_encoder(vocabulary).eval()
-    tokens = captions.tokens[:4, 0, 0]
-    whole = encoder(torch.from_numpy(tokens.astype(np.int64)))
-    short = encoder(text.without_end(tokens, vocabulary))
-    assert short.last_hidden_state.shape[1] < whole.last_hidden_state.shape[1]
-    assert torch.allclose(whole.pooler_output, short.pooler_output, atol=1e-5)
+def test_the_last_tokens_are_to_say_what_stands_in_each_cell(captions, vocabulary):
+    model = text.LayoutModel(vocabulary, captions.layout.shape[-1])
+    tokens = torch.from_numpy(captions.tokens[:4, 0, 0].astype(np.int64))
+    layout, sides, cells = model(tokens)
+    assert layout.shape == (4, captions.layout.shape[-1]) and sides.shape == captions.sides[:4, 0].shape
+    assert cells.shape == (4, text.CELLS, text.PLACED)
+    filled = (captions.tokens[..., -text.CELLS] != vocabulary - 1).mean()
+    assert filled < 0.2  # captions that reach so far teach those tokens nothing
 
 
 def test_attention_of_plain_products_is_that_of_diffusers(vocabulary):
