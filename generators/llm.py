@@ -55,7 +55,8 @@ class VllmSettings:
 
 
 class VllmWriter:
-    """vLLM's engine, in this process. Building it takes a minute and more.
+    """vLLM's engine, in this process. Building it takes a minute and more. llm: `vllm.LLM`; adapter: its LoRA request,
+    or None.
 
     Raises EngineGone where it does not come up.
     """
@@ -70,13 +71,13 @@ class VllmWriter:
         self._sampling = settings.sampling
         # vLLM's CPU build cannot give each request a generator of its own ("CPU Generator does not use offset").
         self._seeded = on_gpu = torch.cuda.is_available()
-        self._adapter = None
+        self.adapter = None
         more: dict[str, Any] = {}
         if settings.adapter is not None:
-            self._adapter = LoRARequest("edits", 1, settings.adapter)
+            self.adapter = LoRARequest("edits", 1, settings.adapter)
             more = {"enable_lora": True, "max_loras": 1, "max_lora_rank": adapter_rank(settings.adapter)}
         try:
-            self._llm = LLM(
+            self.llm = LLM(
                 model=settings.model,
                 revision=settings.revision,
                 dtype=settings.dtype,
@@ -93,14 +94,28 @@ class VllmWriter:
 
     def write(self, requests: Sequence[Request]) -> list[Answer]:
         """Raises EngineGone."""
-        from vllm import SamplingParams
-        from vllm.sampling_params import StructuredOutputsParams
         from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
         if not requests:
             return []
+        try:
+            found = self.llm.chat(
+                [messages(request) for request in requests],
+                self.plans(requests),
+                lora_request=self.adapter,
+                use_tqdm=False,
+            )
+        except (EngineDeadError, EngineGenerateError) as error:
+            raise EngineGone(f"vLLM's engine died: {error}") from error
+        return [_answer(one.outputs[0]) for one in found]
+
+    def plans(self, requests: Sequence[Request]) -> list[Any]:
+        """vLLM's `SamplingParams` of each."""
+        from vllm import SamplingParams
+        from vllm.sampling_params import StructuredOutputsParams
+
         shape = StructuredOutputsParams(json=dict(SCHEMA))
-        plans = [
+        return [
             SamplingParams(
                 temperature=self._sampling.temperature,
                 top_p=self._sampling.top_p,
@@ -110,16 +125,6 @@ class VllmWriter:
             )
             for request in requests
         ]
-        try:
-            found = self._llm.chat(
-                [messages(request) for request in requests],
-                plans,
-                lora_request=self._adapter,
-                use_tqdm=False,
-            )
-        except (EngineDeadError, EngineGenerateError) as error:
-            raise EngineGone(f"vLLM's engine died: {error}") from error
-        return [_answer(one.outputs[0]) for one in found]
 
 
 def adapter_rank(folder: str) -> int:

@@ -68,14 +68,14 @@ class WriteEdits:
         self._captions = self._run.shard_key(settings["captions"], CAPTIONS_UNIT.id)
         self._checks = EditChecks()
         self._lexicon = Lexicon.default()
-        self._writer = writer_of(settings["llm"])  # a machine without an engine is told now, not unit by unit
+        self.writer = writer_of(settings["llm"])  # a machine without an engine is told now, not unit by unit
 
     def __call__(self, unit: Unit, guard: RowGuard) -> UnitReport:
         began = time.monotonic()
         rows, tokens = [], 0
         for batch in self._batches(unit, guard):
             try:
-                answers = self._writer.write([request for _, request, _ in batch])
+                answers = self.writer.write([request for _, request, _ in batch])
             except EngineGone as error:
                 raise BrokenEngine(str(error)) from error
             for (row, request, _), answer in zip(batch, answers, strict=True):
@@ -90,14 +90,24 @@ class WriteEdits:
         details = {"output_tokens": float(tokens)}
         return UnitReport(unit.id, self.name, len(rows), dict(counts), seconds, not won, details)
 
+    def requests(self, unit: Unit) -> list[Request]:
+        """What the language model is asked for a unit, in its order."""
+        each = int(self._settings["per_caption"])
+        numbers = range(unit.rows.start * each, unit.rows.stop * each)
+        captions = self._captions_of(unit)
+        return [self._asked(unit, n, captions[n // each - unit.rows.start])[1] for n in numbers]
+
+    def _captions_of(self, unit: Unit) -> list[Row]:
+        columns = ("text", "license", "provenance")
+        rows: list[Row] = read_rows(self._run.storage, self._captions, list(unit.rows), columns).to_pylist()
+        return rows
+
     def _batches(self, unit: Unit, guard: RowGuard) -> Iterator[list[tuple[Row, Request, int]]]:
         """All rows at once; where a row is to be found that kills the engine, one at a time."""
         self._refused: list[Row] = []
         each = int(self._settings["per_caption"])
         numbers = range(unit.rows.start * each, unit.rows.stop * each)
-        captions = read_rows(
-            self._run.storage, self._captions, list(unit.rows), ("text", "license", "provenance")
-        ).to_pylist()
+        captions = self._captions_of(unit)
         batch = []
         for number in numbers:
             caption = captions[number // each - unit.rows.start]
