@@ -186,8 +186,9 @@ OTHER_VALUES = {
     "routes.edits.captions.stock.nouns": "[ball]", "routes.edits.captions.stock.colors": "[red]",
     "routes.edits.captions.stock.materials": "[matte]", "routes.edits.captions.stock.floors": "[grass]",
     "routes.edits.captions.stock.never": "[mug red]", "routes.edits.kinds": "[add]",
-    "routes.edits.languages": "[vi]", "llm.vllm.dtype": "float16", "llm.vllm.max_length": "512",
-    "llm.vllm.memory_share": "0.5", "llm.endpoint.url": "https://other/v1", "llm.endpoint.key_env": "KEY",
+    "routes.edits.languages": "[vi]", "routes.edits.mend": "false",
+    "llm.vllm.dtype": "float16", "llm.vllm.max_length": "512", "llm.vllm.memory_share": "0.5",
+    "llm.endpoint.url": "https://other/v1", "llm.endpoint.key_env": "KEY",
     **dict.fromkeys(
         ("routes.edits.captions.column", "routes.edits.captions.license", "llm.vllm.model", "llm.vllm.revision",
          "llm.endpoint.model"), "other",
@@ -209,7 +210,8 @@ def test_configuration_keys_shape_rows_as_documented(key, shapes, tmp_path):
     base = ["pools.pairs.size=2", f"clip.model=local-dir:{clip_model(tmp_path / 'clip')}"]
     place = 0
     if key.startswith(("routes.edits.", "llm.")):
-        place = 2  # after captions come the edits, whose folder hangs on theirs
+        # After captions come the edits, whose folder hangs on theirs; they are mended last.
+        place = 3 if key == "routes.edits.mend" else 2
         captions = tmp_path / "captions.jsonl"
         captions.write_text('{"text": "a red mug on grass"}\n')
         files = key.rsplit(".", 1)[-1] in FILES and key.startswith("routes.edits.captions.")

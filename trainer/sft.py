@@ -128,6 +128,8 @@ def finetune(
     trainer.train(resume_from_checkpoint=str(resume) if resume else None)
     after = float(trainer.evaluate()["eval_loss"])
     if trainer.is_world_process_zero():
+        if settings.method == "lora":
+            trainer.model.half()  # of the adapter alone is anything written; half as large, and as good
         trainer.model.save_pretrained(str(folder), safe_serialization=True)
         tokenizer.save_pretrained(str(folder))
     return SftFigures(before, after, int(trainer.state.global_step))

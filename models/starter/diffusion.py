@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from torch import nn
 from transformers import CLIPTextModel
 
-from models.starter.captions import Captions
+from models.starter.captions import GRID, Captions
 from models.starter.data import Scenes
 from models.starter.outlines import Outlines, coverage, outline_loss, outline_targets
-from models.starter.text import WIDTH, make_text_encoder
+from models.starter.text import CELLS, PLACED, WIDTH, make_text_encoder
 from models.starter.training import Plan, averaged, train
 from models.starter.vae import latents_of
 from models.starter.world import IMAGE_SIZE
@@ -58,6 +58,7 @@ SINGLES_UNTIL = 0.15  # of the plan: so long, pictures of one thing are shown mo
 TELLING = 0.25  # share of captions drawn from those that say which of two is on the left
 NOISIER = 1.5  # 1 draws all noise levels alike; with this a third of them are of the noisiest fifth
 OUTLINES = 0.1  # weight of the second task
+PLACES = 0.5  # and of the third
 OBJECT_WEIGHT = 2.0  # what is added to the loss where an object stands: the rest is floor
 
 
@@ -110,22 +111,28 @@ class Conditioned(nn.Module):
 
 
 class Taught(Conditioned):
-    """With the head that says what stands where (`models.starter.outlines`), for training alone."""
+    """With heads that say what stands where, for training alone: in fine cells (`models.starter.outlines`), and in the
+    middle of the UNet, which has as many cells as the text encoder speaks of, in those. There it can be read off the
+    text: without that head the UNet went on for thousands of steps without doing so."""
 
     def __init__(self, vocabulary: int) -> None:
         super().__init__(vocabulary)
-        self.outlines = Outlines(UNET["block_out_channels"][1])
+        _, fine, coarse = UNET["block_out_channels"]
+        self.outlines = Outlines(fine)
+        self.places = nn.Sequential(nn.GroupNorm(16, coarse), nn.SiLU(), nn.Conv2d(coarse, PLACED, 1))
         self._features: list[torch.Tensor] = []
-        # The features before the last block: they have the latents' resolution, and see the whole picture.
-        self.unet.up_blocks[1].register_forward_hook(lambda _, __, out: self._features.append(out))
+        # The features before the last block have the latents' resolution, and see the whole picture.
+        for block in (self.unet.mid_block, self.unet.up_blocks[1]):
+            block.register_forward_hook(lambda _, __, out: self._features.append(out))
 
     def taught(
         self, noisy: torch.Tensor, steps: torch.Tensor, tokens: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The predicted v, and the head's logits."""
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """The predicted v, and the heads' logits: (b, CHANNELS, 16, 16) and (b, PLACED, GRID, GRID)."""
         self._features.clear()
         predicted = self(noisy, steps, tokens)
-        return predicted, self.outlines(self._features.pop())
+        coarse, fine = self._features
+        return predicted, self.outlines(fine), self.places(coarse)
 
 
 def cached_latents(vae: AutoencoderKL, scenes: Scenes, cache: Path) -> Latents:
@@ -182,6 +189,7 @@ def train_diffusion(
     single = np.flatnonzero(captions.number == 1)
     telling = np.argwhere(captions.tells_side)
     empty = _empty(vocabulary, length)
+    placed = captions.layout[..., : CELLS * PLACED].reshape(count, 2, PLACED, GRID, GRID)
 
     def loss(step: int, noise: torch.Generator) -> tuple[torch.Tensor, dict[str, float]]:
         rng = np.random.default_rng([2, step])
@@ -197,11 +205,14 @@ def train_diffusion(
         clean, weight = latents.values[chosen, side], latents.weights[chosen, side]
         steps = noise_levels(torch.rand(BATCH, generator=noise), len(objective.alphas))
         eps = torch.randn(clean.shape, generator=noise)
-        said, logits = taught(objective.noised(clean, eps, steps), steps, torch.from_numpy(tokens))
+        said, logits, places = taught(objective.noised(clean, eps, steps), steps, torch.from_numpy(tokens))
         error = (said.float() - objective.target(clean, eps, steps)).square()
         second = outline_loss(logits.float(), outlines[chosen, side].float() / 255)
-        figures = {"plain": float(error.detach().mean()), "outlines": float(second.detach())}
-        return (error * weight).mean() + OUTLINES * second, figures
+        target = torch.from_numpy(placed[chosen, side]).float()
+        third = nn.functional.binary_cross_entropy_with_logits(places.float(), target, 1 + 8 * target)
+        figures = {"plain": error.detach().mean(), "outlines": second.detach(), "places": third.detach()}
+        value = (error * weight).mean() + OUTLINES * second + PLACES * third
+        return value, {name: float(figure) for name, figure in figures.items()}
 
     train(NAME, model, loss, PLAN, folder, ema_decay=0.999, until_s=until_s, bf16=bf16)
 
@@ -216,7 +227,8 @@ def noise_levels(drawn: torch.Tensor, levels: int) -> torch.Tensor:
 def load_diffusion(vocabulary: int, folder: Path) -> Conditioned:
     """The averaged model of the checkpoint, in eval mode."""
     model = Conditioned(vocabulary)
-    kept = {key: value for key, value in averaged(NAME, folder)[0].items() if not key.startswith("outlines.")}
+    heads = ("outlines.", "places.")
+    kept = {key: value for key, value in averaged(NAME, folder)[0].items() if not key.startswith(heads)}
     model.load_state_dict(kept)
     return model.eval()
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors import safe_open
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -44,6 +45,7 @@ def test_an_adapter_holds_its_own_weights_alone(tiny, tmp_path):
     assert figures.loss_after < 0.9 * figures.loss_before
     with safe_open(tmp_path / "adapter_model.safetensors", "pt") as weights:
         names = list(weights.keys())
+        assert {weights.get_tensor(name).dtype for name in names} == {torch.float16}
     assert names and all("lora_" in name for name in names)
     asked = [list(example(color).prompt) for color in COLORS]
     assert len(answers(str(tiny), asked, adapter=tmp_path, max_tokens=4)) == 4
