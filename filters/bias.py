@@ -210,11 +210,15 @@ def spread(counts: Mapping[Any, int], categories: int) -> float:
     if total == 0 or categories < 2:
         return float("nan")
     shares = [count / total for count in counts.values() if count]
-    return -sum(share * math.log(share) for share in shares) / math.log(categories)
+    return sum(share * math.log(1 / share) for share in shares) / math.log(categories)
 
 
-def kinds_of_words() -> dict[str, tuple[str, ...]]:
-    """What `spreads` is to be told of: English words for objects, colours, contexts, directions and regions."""
+Words = Mapping[str, Mapping[str, str]]
+"""Lists by name; of each list the words, and what each counts as: "mugs" and "cup" are one with "mug"."""
+
+
+def words_of_space() -> Words:
+    """English words for objects, colours, contexts, directions and regions, all forms that are understood."""
     lexicon = SpatialLexicon.default()
     sections = {
         "colours": ("colors",),
@@ -222,26 +226,33 @@ def kinds_of_words() -> dict[str, tuple[str, ...]]:
         "directions": ("directions",),
         "regions": ("regions",),
     }
-    words = {
-        name: tuple(forms.said[0] for section in some for forms in lexicon.tables["en"][section].values())
+    found = {
+        name: {
+            word: key
+            for section in some
+            for key, forms in lexicon.tables["en"][section].items()
+            for word in forms
+        }
         for name, some in sections.items()
     }
-    return {"objects": tuple(noun.one.said[0] for noun in lexicon.nouns["en"].values())} | words
+    nouns = lexicon.nouns["en"].items()
+    return {"objects": {word: key for key, noun in nouns for word in (*noun.one, *noun.many)}} | found
 
 
-def spreads(texts: Iterable[str], words: Mapping[str, Sequence[str]]) -> dict[str, float]:
-    """`spread` of each list of words over the texts."""
-    return {name: spread(counts, len(words[name])) for name, counts in counted(texts, words).items()}
+def spreads(texts: Iterable[str], words: Words) -> dict[str, float]:
+    """`spread` of each list over the texts."""
+    counts = counted(texts, words)
+    return {name: spread(counts[name], len(set(some.values()))) for name, some in words.items()}
 
 
-def counted(texts: Iterable[str], words: Mapping[str, Sequence[str]]) -> dict[str, Counter[str]]:
-    """How often each word of each list stands in the texts; of "top" and "top left" the longer one alone."""
+def counted(texts: Iterable[str], words: Words) -> dict[str, Counter[str]]:
+    """How often each list's words stand in the texts; of "top" and "top left" the longer one alone."""
     counts: dict[str, Counter[str]] = {name: Counter() for name in words}
     patterns = {name: _any_of(tuple(some)) for name, some in words.items()}
     for text in texts:
         plain = text.casefold()
         for name, pattern in patterns.items():
-            counts[name].update(pattern.findall(plain))
+            counts[name].update(words[name][word] for word in pattern.findall(plain))
     return counts
 
 

@@ -63,11 +63,13 @@ def embeddings(folder: Path) -> tuple[list[str], NDArray[np.float32]]:
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    if not folder.is_dir():
+        raise FileNotFoundError(f"there is no folder {folder}: give that of a model, with its tokenizer")
     tokens = AutoTokenizer.from_pretrained(folder, local_files_only=True).get_vocab()
     words = {
         t[1:]: i for t, i in tokens.items() if t[0] in "\u0120\u2581" and t[1:].isascii() and t[1:].isalpha()
     }
     whole = {word: i for word, i in words.items() if word.islower() and len(word) > 2}
-    model = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True)
+    model = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, use_safetensors=True)
     table = model.get_input_embeddings().weight.detach().float().numpy()
     return list(whole), table[list(whole.values())]

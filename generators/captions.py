@@ -25,7 +25,7 @@ COCO_TERMS = "CC-BY-4.0"
 OPEN_IMAGES_TERMS = "CC-BY-4.0"
 
 # Names that columns of captions have in the wild, best first.
-_FIRST = 99  # rows without the captions' column are passed over, but for a file whose first hundred all are
+_FIRST = 99  # a row without the captions' column is passed over; a file whose first hundred have none is not read on
 COLUMNS = ("caption", "text", "TEXT", "prompt", "original_prompt", "input")
 
 
@@ -128,9 +128,7 @@ def _manual(uri: str, column: str | None) -> Iterator[Caption]:
             if row.get("url"):
                 about["url"] = str(row["url"])
             yield Caption(text, row.get("license"), about)
-        elif (
-            not named and number == _FIRST
-        ):  # a slip is passed over, a file of something else is not read to its end
+        elif not named and number == _FIRST:
             _column(row, column, uri)
     if not named:
         raise SourceError(f"{uri}: has no row with the column {column or ' or '.join(COLUMNS)}")

@@ -182,7 +182,7 @@ def work(settings: dict[str, Any]) -> None:
 
     from generators.examples import taught
     from generators.seeds import SeedEdit, held_out
-    from shards.storage import open_storage
+    from shards.storage import StorageError, open_storage
     from trainer.sft import Example, SftSettings, finetune
 
     storage = open_storage(settings["out"])
@@ -195,7 +195,8 @@ def work(settings: dict[str, Any]) -> None:
             figures = [f"{known[key]} {float(logs[key]):.3f}" for key in known if key in (logs or {})]
             if figures and state.is_world_process_zero:
                 line = f"training: step {state.global_step}/{state.max_steps}, {', '.join(figures)}"
-                storage.write(PROGRESS, json.dumps({"line": line}).encode())
+                with contextlib.suppress(StorageError):  # a line is not worth the training
+                    storage.write(PROGRESS, json.dumps({"line": line}).encode())
 
     told = Told()
     learn, measure = held_out([SeedEdit(*row) for row in settings["rows"]], settings["held_out"])

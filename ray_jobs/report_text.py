@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from filters.bias import Lexicon, Mentions, counted, kinds_of_words, skew, spread
+from filters.bias import Lexicon, Mentions, counted, skew, spread, words_of_space
 from generators.unique import TEXTS
 from shards.run import Run
 from shards.tables import read_table
@@ -40,7 +40,7 @@ def text_part(
         if row["verdict"] == "accepted":
             cells[kind]["accepted"] += 1
             people.add(row)
-            _keep(shown[kind], row, EXAMPLES)
+            _keep(shown[kind], _as_mended(row), EXAMPLES)
         else:
             reasons[row["reason"]] += 1
             _keep(rejects[row["reason"]], row, REJECTS)
@@ -76,6 +76,13 @@ def _edits(run: Run, folders: Mapping[str, str]) -> Iterator[dict[str, Any]]:
             yield row | last.get(row["edit_id"], {})
 
 
+def _as_mended(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """With the words that stand in place of the edit's own, where there are any."""
+    if row["mended_original_prompt"] is None:
+        return row
+    return dict(row) | {name: row[f"mended_{name}"] for name in TEXTS}
+
+
 class _People:
     """How the good edits speak of people, as the model wrote them and as they were mended, and of what else."""
 
@@ -84,17 +91,14 @@ class _People:
         self._lexicon = Lexicon(judge.pairs, judge.occupations + Lexicon.named("mend").occupations)
         self._before: list[str] = []
         self._after: list[str] = []
-        self._words: dict[str, Counter[str]] = {name: Counter() for name in self._kinds}
+        self._known = words_of_space()
+        self._words: dict[str, Counter[str]] = {name: Counter() for name in self._known}
         self._mended = 0
 
-    _kinds = kinds_of_words()
-
     def add(self, row: Mapping[str, Any]) -> None:
-        mended = row["mended_original_prompt"] is not None
-        self._mended += mended
-        before = " | ".join(row[name] for name in TEXTS)
-        after = " | ".join(row[f"mended_{name}"] for name in TEXTS) if mended else before
-        for name, counts in counted([after], self._kinds).items():
+        before, after = (" | ".join(found[name] for name in TEXTS) for found in (row, _as_mended(row)))
+        self._mended += before != after
+        for name, counts in counted([after], self._known).items():
             self._words[name] += counts
         if self._lexicon.mentioned(before):  # of the others nothing is to be told
             self._before.append(before)
@@ -110,12 +114,12 @@ class _People:
             "before": asdict(skew(self._before, self._lexicon)) if told else None,
             "after": asdict(skew(self._after, self._lexicon)) if told else None,
             "spread": {
-                name: spread(counts, len(self._kinds[name])) if counts else None
+                name: spread(counts, len(set(self._known[name].values()))) if counts else None
                 for name, counts in self._words.items()
             },
         }
 
 
-def _keep(rows: list[dict[str, Any]], row: dict[str, Any], most: int) -> None:
+def _keep(rows: list[dict[str, Any]], row: Mapping[str, Any], most: int) -> None:
     if len(rows) < most:
         rows.append({name: row[name] for name in _COLUMNS if name != "edit_id"})

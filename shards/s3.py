@@ -175,7 +175,10 @@ class S3Storage:
         with self._clear_errors(key):
             for attempt in range(1, _CONFLICT_TRIES + 1):
                 try:
-                    return self._put(key, data, condition, token)
+                    etag = self._put(key, data, condition, token)
+                    # Some servers look and then complete, and two that race may both be told that they won.
+                    large = len(data) >= self.options.multipart_from
+                    return self._etag_if_ours(key, token) if large else etag
                 except exceptions.ClientError as error:
                     code = _code(error)
                     # NoSuchUpload: our completion succeeded, its answer got lost, the retry found nothing.

@@ -140,7 +140,13 @@ def test_modules_stay_short():
 
 def test_no_text_names_a_machine_or_a_registry():
     # Put together here, so that this file passes its own test.
-    hosts = ["pypi" + ".org", "pythonhosted" + ".org", "download.pytorch" + ".org", "conda.anaconda" + ".org"]
+    names = (
+        ("pypi", "org"),
+        ("pythonhosted", "org"),
+        ("download", "pytorch", "org"),
+        ("conda", "anaconda", "org"),
+    )
+    hosts = [".".join(parts) for parts in names]
     paths = ["/" + "root/", "/" + "work/", "/" + "opt/wheels", "/" + "home/", "/" + "Users/"]
     forbidden = re.compile("|".join(rf"(?<![\w.]){re.escape(text)}" for text in [*hosts, *paths]))
     found = []

@@ -27,6 +27,7 @@ from spatial.vocabulary import ENVIRONMENTS
 
 FORMS = 9  # captions of each picture and each mirrored picture: drawn, but for the last, which pairs have
 GRID = 4  # cells a side of the coarse layout
+PLACED = len(KINDS) + len(COLORS) + len(MATERIALS)  # what may stand in a cell
 SIDES = len(KINDS) ** 2 + len(COLORS) ** 2
 
 Tokens = NDArray[np.int16]
@@ -79,6 +80,11 @@ def layout_of(
     return np.concatenate(
         [kinds.ravel(), colors.ravel(), materials.ravel(), bound.ravel(), around.astype(np.uint8)]
     )
+
+
+def placed(layout: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Of `layout_of`, (..., targets), the part of cells: (..., PLACED, GRID, GRID), rows from the top."""
+    return layout[..., : PLACED * GRID**2].reshape(*layout.shape[:-1], PLACED, GRID, GRID)
 
 
 def sides_of(objects: list[dict[str, Any]], flip: bool) -> NDArray[np.int8]:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from filters.bias import Lexicon, ratio, skew, spread, spreads
+from filters.bias import Lexicon, counted, ratio, skew, spread, spreads, words_of_space
 
 JUDGE = Lexicon.named("judge")
 
@@ -79,8 +79,15 @@ def test_nothing_to_measure_is_said():
 
 def test_spread_is_one_for_even_and_nought_for_single():
     assert spread({"a": 3, "b": 3, "c": 3}, 3) == pytest.approx(1)
-    assert spread({"a": 9}, 3) == 0 and math.isnan(spread({}, 3))
+    assert str(spread({"a": 9}, 3)) == "0.0" and math.isnan(spread({}, 3))
     found = spreads(
-        ["a red mug", "a red cat", "a blue dog"], {"colours": ["red", "blue"], "things": ["mug", "cat"]}
+        ["a red mug", "a red cat", "a blue dog"],
+        {"colours": {"red": "red", "blue": "blue"}, "things": {"mug": "mug", "cat": "cat"}},
     )
     assert found["things"] == pytest.approx(1) and 0.9 < found["colours"] < 0.95
+
+
+def test_all_words_for_a_thing_count_as_one_and_longer_words_come_first():
+    found = counted(["two mugs and a cup at the top left", "a sphere at the top"], words_of_space())
+    assert found["objects"] == {"mug": 2, "ball": 1}
+    assert sum(found["regions"].values()) == 2 and len(found["regions"]) == 2

@@ -16,7 +16,7 @@ from PIL import Image
 from transformers import CLIPTokenizer
 
 from models.starter import cards, clip, diffusion, recipes, text, tokenizer, vae
-from models.starter.captions import captions_of
+from models.starter.captions import PLACED, captions_of
 from models.starter.measure import generate, load_pipeline
 from models.starter.measure_clip import Embedder
 from models.starter.pipeline import assemble, save
@@ -97,7 +97,7 @@ def test_the_last_tokens_are_to_say_what_stands_in_each_cell(captions, vocabular
     tokens = torch.from_numpy(captions.tokens[:4, 0, 0].astype(np.int64))
     layout, sides, cells = model(tokens)
     assert layout.shape == (4, captions.layout.shape[-1]) and sides.shape == captions.sides[:4, 0].shape
-    assert cells.shape == (4, text.CELLS, text.PLACED)
+    assert cells.shape == (4, text.CELLS, PLACED)
     filled = (captions.tokens[..., -text.CELLS] != vocabulary - 1).mean()
     assert filled < 0.2  # captions that reach so far teach those tokens nothing
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from models.starter.captions import layout_of, one_wrong, sides_of
+from models.starter.captions import layout_of, one_wrong, placed, sides_of
 from models.starter.training import Plan, train
 from models.starter.world import COLORS, HELD_OUT, KINDS
 from spatial.captioning import Facts
@@ -56,6 +56,13 @@ def test_the_layout_of_the_mirrored_picture_is_flipped_and_binds_the_same():
     assert grid[KINDS.index("car"), 3, 0] == 1 and grid.sum() == 1
     assert np.array_equal(other, grid[:, :, ::-1])
     assert np.array_equal(plain[-len(KINDS) * len(COLORS) :], flipped[-len(KINDS) * len(COLORS) :])
+
+
+def test_cells_count_row_by_row_from_the_top_left():
+    things = [{"name": "car", "color": "green", "box": [96, 32, 128, 64]}]  # the last column, the second row
+    cells = placed(layout_of(things, False)[None])
+    assert cells.shape[0] == 1 and cells[0, KINDS.index("car")].ravel().tolist().index(1) == 1 * 4 + 3
+    assert cells[0, len(KINDS) + COLORS.index("green"), 1, 3] == 1 and cells.sum() == 2
 
 
 def test_sides_are_told_where_they_are_clear_and_turn_with_the_picture():

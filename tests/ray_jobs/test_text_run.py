@@ -85,6 +85,34 @@ def test_a_run_of_words_is_written_judged_and_told_and_goes_on_when_it_is_made_l
     assert longer["edits"] == current["edits"] and longer["unique"] != current["unique"]
 
 
+def test_genders_that_were_exchanged_are_told_and_shown(tmp_path, endpoint):
+    places = (
+        "in a harbour at noon",
+        "under old bridges",
+        "by the frozen lake",
+        "on some stairs",
+        "near a mill",
+        "at a fair",
+    )
+    lines = [json.dumps({"text": f"a man with a red mug {place}"}) for place in places]
+    (tmp_path / "captions.jsonl").write_text("\n".join(lines))
+    captions = {"source": "manual", "uri": str(tmp_path / "captions.jsonl")}
+    path = config(tmp_path, endpoint, captions=captions, per_caption=1, languages=["en"])
+    for mend in (True, False):
+        assert main(["--config", path, "--set", f"routes.edits.mend={str(mend).lower()}"]) == 0
+        run = Run.open(open_storage(str(tmp_path / "run")))
+        folder = run.current()["unique"]["unique"]
+        (unit,) = run.done(folder)
+        last = read_table(run.storage, run.shard_key(folder, unit)).to_pylist()
+        exchanged = [row["edited_prompt"] for row in last if row["edited_prompt"] is not None]
+        assert all(said.startswith("a woman with a white mug") for said in exchanged)
+        text = json.loads(run.storage.read("report.json"))["text"]
+        assert text["accepted"] == 6 and text["bias"]["mended"] == len(exchanged)
+        assert (0 < len(exchanged) < 6) == mend
+        for shown, row in zip(text["examples"], last, strict=False):
+            assert ("woman" in shown["edited_prompt"]) == (row["edited_prompt"] is not None)
+
+
 def test_a_run_of_words_without_its_files_is_refused_before_it_starts(tmp_path, endpoint, capsys):
     path = config(tmp_path, endpoint)
     missing = ["--set", "routes.edits.captions={source: manual, uri: none.jsonl}"]
