@@ -142,7 +142,7 @@ def test_no_text_names_a_machine_or_a_registry():
     # Put together here, so that this file passes its own test.
     names = (
         ("pypi", "org"),
-        ("pythonhosted", "org"),
+        ("python" + "hosted", "org"),
         ("download", "pytorch", "org"),
         ("conda", "anaconda", "org"),
     )
