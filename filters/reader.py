@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional
 
-from filters.reader_net import Looks, ReaderConfig, ReaderNet, distinct, peaks
+from filters.reader_net import Dense, Looks, ReaderConfig, ReaderNet, distinct, peaks
 from spatial import geometry
 from spatial.scene import Camera, SceneObject
 
@@ -70,6 +70,9 @@ def mirrored_yaw(yaw: float, lopsided: bool) -> float:
 
 class Reader:
     """Reads pictures in batches.
+
+    Each is read together with its mirror image, and the two readings are averaged: who judges left and right
+    must not know one side better than the other, and is a little surer for looking twice.
 
     >>> reader = Reader.load(Path("models/starter/weights/reader"))
     >>> for sightings in reader.read(images): ...
@@ -138,13 +141,16 @@ class Reader:
             pictures = functional.interpolate(
                 pictures, size=(size, size), mode="bilinear", align_corners=False, antialias=True
             )
-        dense = self._net.dense(pictures.contiguous(memory_format=torch.channels_last))
-        peak = peaks(dense.heat, dense.boxes, self.config.threshold)
+        seen = self._net.dense(pictures.contiguous(memory_format=torch.channels_last))
+        mirror = self._net.dense(pictures.flip(3).contiguous(memory_format=torch.channels_last))
+        heat = (seen.heat + mirror.heat.flip(2)) / 2
+        boxes = (seen.boxes + _flipped(mirror.boxes.flip(2), size)) / 2
+        peak = peaks(heat, boxes, self.config.threshold)
         if not len(peak.picture):
             return [()] * len(images)
         # Twice: sampled across a corrected box, a thing is framed as in training.
-        looks = self._net.look(dense, peak.boxes.clamp(0, size), peak.picture)
-        looks = self._net.look(dense, looks.boxes.clamp(0, size), peak.picture)
+        looks = self._look(seen, mirror, peak.boxes, peak.picture)
+        looks = self._look(seen, mirror, looks.boxes, peak.picture)
         keep = distinct(looks.boxes, peak.score, peak.picture, self.config.overlap)
         rows: list[list[Sighting]] = [[] for _ in images]
         sightings = self._sightings(looks, peak.score, images.shape[1] / size)
@@ -152,6 +158,29 @@ class Reader:
             if kept:
                 rows[number].append(sighting)
         return [tuple(row) for row in rows]
+
+    def _look(self, seen: Dense, mirror: Dense, boxes: Tensor, picture: Tensor) -> Looks:
+        """The mean of what is read in the pictures and in their mirror images, in terms of the pictures."""
+        size = self.config.size
+        boxes = boxes.clamp(0, size)
+        one = self._net.look(seen, boxes, picture)
+        other = self._net.look(mirror, _flipped(boxes, size), picture)
+        kind, color, material = (
+            (getattr(one, part).log_softmax(dim=1) + getattr(other, part).log_softmax(dim=1)) / 2
+            for part in ("kind", "color", "material")
+        )
+        lopsided = torch.tensor([name in self.config.lopsided for name in self.config.kinds])
+        # `mirrored_yaw`: the sine changes its sign, and of a lopsided thing the cosine.
+        signs = torch.tensor([[-1.0, 1.0], [1.0, -1.0]])[lopsided[kind.argmax(dim=1).cpu()].long()]
+        middles = torch.stack([size - other.centres[:, 0], other.centres[:, 1]], dim=1)
+        return Looks(
+            (one.boxes + _flipped(other.boxes, size)) / 2,
+            (one.centres + middles) / 2,
+            kind,
+            color,
+            material,
+            (one.turn + other.turn * signs.to(self.device)) / 2,
+        )
 
     def _sightings(self, looks: Looks, score: Tensor, scale: float) -> list[Sighting]:
         """scale: the picture's own pixels per pixel of the network."""
@@ -185,6 +214,12 @@ class Reader:
                 )
             )
         return sightings
+
+
+def _flipped(boxes: Tensor, size: int) -> Tensor:
+    """(..., 4) xyxy pixels of a picture `size` wide, in its mirror image."""
+    x0, y0, x1, y1 = boxes.unbind(-1)
+    return torch.stack([size - x1, y0, size - x0, y1], dim=-1)
 
 
 def read_config(path: Path) -> ReaderConfig:

@@ -57,6 +57,11 @@ def parser() -> argparse.ArgumentParser:
     learn = commands.add_parser("reader-train", help="train the reader, or go on where it stopped")
     learn.add_argument("--split", action="append", choices=sorted(SPLITS), help="default: reader_train")
     learn.add_argument("--steps", type=int, default=8000, help="of 32 pictures each (%(default)s)")
+    learn.add_argument("--rate", type=float, default=2e-3, help="the highest learning rate (%(default)s)")
+    learn.add_argument(
+        "--round-trip-share", type=float, default=0.4, help="of pictures taken through the VAE (%(default)s)"
+    )
+    learn.add_argument("--start", type=Path, help="folder of weights to begin from: another leg of training")
     learn.add_argument("--hours", type=float, help="stop after so long; the same line goes on later")
     learn.add_argument("--bf16", action="store_true", help="faster on a CPU with AVX-512 BF16")
     check = commands.add_parser("reader-eval", help="measure the reader on scenes it has never seen")
@@ -143,9 +148,16 @@ def _reader(options: argparse.Namespace) -> int:
                 cache, options.weights, options.split, options.vae, options.limit, options.threads
             )
         splits = options.split or ["reader_train"]
-        recipe = Recipe(steps=options.steps, bf16=options.bf16)
+        recipe = Recipe(
+            steps=options.steps,
+            rate=options.rate,
+            round_trip_share=options.round_trip_share,
+            bf16=options.bf16,
+        )
         seconds = None if options.hours is None else options.hours * 3600
-        return train_reader(cache, splits, recipe, options.vae, options.weights, options.threads, seconds)
+        return train_reader(
+            cache, splits, recipe, options.vae, options.weights, options.threads, seconds, options.start
+        )
     except (StorageError, ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

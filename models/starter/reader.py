@@ -16,6 +16,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from safetensors.torch import load as safetensors_read
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 from torch.nn import functional
@@ -49,15 +50,26 @@ class Recipe:
 
 
 def train_reader(
-    data: Labelled, recipe: Recipe, folder: Path, config: ReaderConfig = CONFIG, until_s: float | None = None
+    data: Labelled,
+    recipe: Recipe,
+    folder: Path,
+    config: ReaderConfig = CONFIG,
+    until_s: float | None = None,
+    start: Path | None = None,
 ) -> None:
     """To the recipe's last step, from folder/reader.pt where that is. data: at least one thing in each picture.
 
-    Raises ValueError for the checkpoint of another recipe, network, VAE or set of pictures.
+    start: folder of weights to begin from, of the same configuration; None: from nothing.
+    Raises ValueError for the checkpoint of another recipe, network, VAE, beginning or set of pictures.
     """
     cv2.setNumThreads(1)  # one small picture at a time: more threads only wait for each other
     torch.manual_seed(recipe.seed)
     net = ReaderNet(config).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    about = _about(data, recipe, config)
+    if start is not None:
+        weights = (start / WEIGHTS).read_bytes()
+        net.load_state_dict(safetensors_read(weights))
+        about += hashlib.sha256(weights).hexdigest()
     draw = batches(data, recipe)
 
     def loss(step: int, _: torch.Generator) -> tuple[Tensor, dict[str, float]]:
@@ -80,7 +92,7 @@ def train_reader(
         bf16=recipe.bf16,
         every_s=60.0,
         until_s=until_s,
-        about=_about(data, recipe, config),
+        about=about,
     )
 
 

@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, replace
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from models.starter.world import SPLITS
 from shards.storage import open_storage
 
 FIGURES = "figures.json"
+LEGS = "training.json"  # one entry for each leg: its command, steps and hours
 
 
 def train_reader(
@@ -32,8 +34,11 @@ def train_reader(
     folder: Path,
     threads: int,
     until_s: float | None,
+    start: Path | None = None,
 ) -> int:
     """Trains, or goes on, then writes weights, configuration, figures and card to `folder`. Returns an exit code.
+
+    start: folder of weights, with their legs of training, to begin from.
 
     splits: whose scenes to learn from. vae: a folder of diffusers' `AutoencoderKL`, for round trips. until_s:
     stop after so many seconds; what there is by then is measured too.
@@ -45,18 +50,33 @@ def train_reader(
     if vae is not None:
         data = replace(data, round_trips=round_trips(data.images, vae))
     checkpoints = cache / "checkpoints"
-    train(data, recipe, checkpoints, until_s=until_s)
+    train(data, recipe, checkpoints, until_s=until_s, start=start)
     save(checkpoints, folder)
     figures = measure(cache, folder, "reader_test", vae, None)
     (folder / FIGURES).write_text(_json(figures), encoding="utf-8")
-    command = "python -m models.starter reader-train"
-    command += "".join(f" --split {split}" for split in splits if splits != ["reader_train"])
-    command += f" --steps {recipe.steps}" if recipe.steps != Recipe().steps else ""
-    command += " --bf16" if recipe.bf16 else ""
-    command += " --vae models/starter/weights/diffusion/vae" if vae is not None else ""
-    text = card(data, recipe, splits, figures, command, checkpoints)
+    legs = [] if start is None else json.loads((start / LEGS).read_text())
+    legs.append(_leg(recipe, splits, vae, checkpoints, start))
+    (folder / LEGS).write_text(json.dumps(legs, indent=1) + "\n")
+    text = card(data, recipe, splits, figures, legs, checkpoints)
     (folder / "README.md").write_text(text, encoding="utf-8")
     return _verdict(figures)
+
+
+def _leg(
+    recipe: Recipe, splits: list[str], vae: Path | None, checkpoints: Path, start: Path | None
+) -> dict[str, Any]:
+    usual = Recipe()
+    command = "python -m models.starter reader-train"
+    command += "".join(f" --split {split}" for split in splits if splits != ["reader_train"])
+    command += f" --steps {recipe.steps}" if recipe.steps != usual.steps else ""
+    command += f" --rate {recipe.rate}" if recipe.rate != usual.rate else ""
+    share = recipe.round_trip_share
+    command += f" --round-trip-share {share}" if share != usual.round_trip_share else ""
+    command += " --bf16" if recipe.bf16 else ""
+    command += " --vae models/starter/weights/diffusion/vae" if vae is not None else ""
+    command += " --start models/starter/weights/reader" if start is not None else ""
+    _, steps, seconds = averaged(NAME, checkpoints)
+    return {"command": command, "steps": steps, "hours": round(seconds / 3600, 2)}
 
 
 def evaluate_reader(
@@ -127,11 +147,14 @@ def card(
     made_by: Recipe,
     splits: list[str],
     figures: dict[str, Figures],
-    command: str,
+    legs: list[dict[str, Any]],
     checkpoints: Path,
 ) -> str:
     """README.md beside the weights: data, recipe, seed, hours, figures and the command."""
-    weights, step, seconds = averaged(NAME, checkpoints)
+    weights, _, _ = averaged(NAME, checkpoints)
+    steps, hours = sum(leg["steps"] for leg in legs), sum(leg["hours"] for leg in legs)
+    commands = "\n".join(leg["command"] for leg in legs)
+    last = "the last leg's recipe" if len(legs) > 1 else "Recipe"
     recipe = ", ".join(f"{name} {value}" for name, value in asdict(made_by).items() if name != "seed")
     parameters = sum(weight.numel() for weight in weights.values() if weight.ndim)
     vae = (
@@ -156,15 +179,15 @@ About it:
 - Data: {len(data)} pictures with {len(data.things)} things, splits {", ".join(splits)} of the starter world{vae}.
   Measured on the split reader_test, never learned from.
 - Varied by flips (boxes and yaws too), reframing, light, blur, scaling down and up, noise and JPEG.
-- Recipe: {recipe}.
-- Seed: {made_by.seed}. {step} steps in {seconds / 3600:.2f} hours, on two shared CPU cores.
+- {last.capitalize()}: {recipe}.
+- Seed: {made_by.seed}. {steps} steps in {hours:.2f} hours, on shared CPU cores.
 - Licence: Apache-2.0; it learned from renders of this project's own (CC0-1.0).
 
 Made again from nothing by
 
 ```
 python -m models.starter render --split {" --split ".join(splits)} --split reader_test
-{command}
+{commands}
 ```
 
 ## Figures

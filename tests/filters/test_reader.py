@@ -91,6 +91,31 @@ def test_points_are_sampled_from_the_boxes_own_picture_wherever_it_stands_in_the
     assert torch.allclose(taken[1, 0, 0], torch.linspace(17, 53, POINTS), atol=1e-3)  # x runs along rows
 
 
+# --- both sides alike ---------------------------------------------------------------------------------------
+
+
+def test_a_picture_and_its_mirror_image_are_read_alike(tmp_path):
+    reader = Reader.load(weights_folder(tmp_path))
+    images = pictures(4)
+    whole, mirrored = reader.read(images), reader.read(np.ascontiguousarray(images[:, :, ::-1]))
+    assert any(whole)
+    for seen, other in zip(whole, mirrored, strict=True):
+        # Of two peaks of the same height either may come first.
+        seen, other = (
+            sorted(row, key=lambda s: (-round(s.confidence, 4), s.box[1])) for row in (seen, other)
+        )
+        assert len(seen) == len(other)
+        for one, two in zip(seen, other, strict=True):
+            x0, y0, x1, y1 = one.box
+            assert two.box == pytest.approx((64 - x1, y0, 64 - x0, y1), abs=1e-2)
+            assert two.centre == pytest.approx((64 - one.centre[0], one.centre[1]), abs=1e-2)
+            assert (two.kind, two.color, two.material) == (one.kind, one.color, one.material)
+            assert two.material_confidence == pytest.approx(one.material_confidence, abs=1e-3)
+            if one.yaw is not None and one.yaw_confidence > 0.01:
+                off = two.yaw - mirrored_yaw(one.yaw, one.kind == "mug")
+                assert (off + 180) % 360 - 180 == pytest.approx(0, abs=1)
+
+
 # --- angles -------------------------------------------------------------------------------------------------
 
 

@@ -180,6 +180,18 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path, data, recipe):
         train_reader(data, recipe, tmp_path, TINY)
 
 
+def test_another_leg_begins_from_the_weights_of_the_one_before_and_from_no_others(tmp_path):
+    still = Recipe(steps=1, batch=4, rate=0.0, warmup=0)
+    for number in (1, 2):
+        train_reader(drawn(6), Recipe(steps=number, batch=4), tmp_path / f"{number}", TINY)
+        save(tmp_path / f"{number}", tmp_path / f"weights-{number}", TINY)
+    train_reader(drawn(6), still, tmp_path / "on", TINY, start=tmp_path / "weights-1")
+    first, on = (averaged("reader", tmp_path / name)[0] for name in ("1", "on"))
+    assert torch.equal(on["say.weight"], first["say.weight"].half().float())
+    with pytest.raises(ValueError, match="other settings"):
+        train_reader(drawn(6), still, tmp_path / "on", TINY, start=tmp_path / "weights-2")
+
+
 def test_eight_pictures_are_learned_and_their_weights_read_back(tmp_path):
     torch.set_num_threads(1)
     data = drawn(8)
