@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import json
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -21,6 +22,7 @@ from ray_jobs.job import DONE, parser, run_job
 
 RESULT = "edits"  # folder under `out`
 PROGRESS = "progress.json"
+SMOLLM2 = "HuggingFaceTB/SmolLM2-135M-Instruct"
 
 
 class Sft(Model):
@@ -98,11 +100,14 @@ def finetune(config: FinetuneConfig) -> dict[str, Any]:
         raise ConfigError(f"seeds: {one_line(error)}") from None
     settings = config.model_dump(mode="json") | {"model": _model(config.model)}
     settings["rows"] = [[s.before, s.edit, s.after, s.kind, s.language] for s in seeds]
+    settings["named"] = SMOLLM2 if config.model == "smollm2" else config.model
+    began = time.monotonic()
     _launch(config, settings)
     from shards.storage import open_storage
 
-    text = open_storage(config.out).sub(RESULT).read("figures.json")
-    found: dict[str, Any] = json.loads(text)
+    made = open_storage(config.out).sub(RESULT)
+    found: dict[str, Any] = json.loads(made.read("figures.json"))
+    made.write("README.md", card(config, found, (time.monotonic() - began) / 3600).encode())
     return found
 
 
@@ -222,7 +227,7 @@ def work(settings: dict[str, Any]) -> None:
         if ray.train.get_context().get_world_rank() != 0:
             return
         found = {
-            "model": settings["model"],
+            "model": settings["named"],
             "method": sft.method,
             "learned_from": len(learn),
             "measured_on": len(measure),
@@ -231,12 +236,49 @@ def work(settings: dict[str, Any]) -> None:
             "held_out_loss": {"before": figures.loss_before, "after": figures.loss_after},
             "good_edits": _good_edits(settings, measure, result, "cpu" if on_cpu else "cuda"),
         }
+        _name_base(result / "adapter_config.json", settings["named"])
         made = storage.sub(RESULT)
         for path in sorted(result.iterdir()):
             if path.is_file():
                 made.write(path.name, path.read_bytes())
         # Last: without it the rest is not whole.
         made.write("figures.json", (json.dumps(found, indent=1) + "\n").encode())
+
+
+def _name_base(path: Path, name: str) -> None:
+    """The model's name in place of the folder that it lay in on this machine."""
+    if path.exists():
+        values = json.loads(path.read_text(encoding="utf-8"))
+        path.write_text(json.dumps(values | {"base_model_name_or_path": name}, indent=2) + "\n")
+
+
+def card(config: FinetuneConfig, figures: Mapping[str, Any], hours: float) -> str:
+    """README.md beside what was made: data, recipe, seed, hours, figures and the command."""
+    recipe = ", ".join(f"{name} {value}" for name, value in config.sft.model_dump().items())
+    what = "An adapter (LoRA, PEFT) of" if config.sft.method == "lora" else "All weights of"
+    changed = {k: v for k, v in config.sft.model_dump().items() if v != Sft.model_fields[k].default}
+    settings = "".join(f" --set sft.{name}={str(value).lower()}" for name, value in changed.items())
+    took = f", {hours:.2f} hours" if not figures["went_on_from"] else ""
+    return f"""# A language model that writes edits
+
+{what} {figures["model"]}, taught to write an instruction and the caption after it, as JSON, for a caption
+and a kind of edit (`generators/writing.py` has the words). For `llm.vllm.{"adapter" if what[1] == "n" else "model"}`
+of a run's configuration.
+
+- Data: {figures["learned_from"]} seed edits ({config.seeds or "generators/seed_edits.jsonl"}), held-out loss on
+  {figures["measured_on"]} others whose captions are not among them.
+- Recipe: {recipe}.
+- Seed: {config.seed}. {figures["steps"]} steps{took}.
+- The base model's terms hold for it too.
+
+```
+python -m ray_jobs finetune-llm --config configs/finetune.yaml{settings}
+```
+
+```
+{table(figures)}
+```
+"""
 
 
 def _steps_of(checkpoint: Path) -> int:

@@ -42,6 +42,8 @@ def test_a_model_is_taught_in_this_process_and_its_figures_kept(tmp_path):
     assert figures["good_edits"]["after"]["of"] == 2 and "good edits" in table(figures)
     assert (tmp_path / "out" / "edits" / "model.safetensors").exists()
     assert (tmp_path / "out" / "edits" / "tokenizer.json").exists()
+    card = (tmp_path / "out" / "edits" / "README.md").read_text()
+    assert "--set sft.epochs=2.0" in card and table(figures) in card and f"{figures['steps']} steps" in card
 
 
 @pytest.mark.slow
@@ -51,6 +53,8 @@ def test_workers_of_ray_train_teach_it_too(tmp_path):
     figures = finetune(FinetuneConfig(**config))
     assert figures["steps"] >= 2
     assert (tmp_path / "out" / "edits" / "adapter_model.safetensors").exists()
+    told = json.loads((tmp_path / "out" / "edits" / "adapter_config.json").read_text())
+    assert told["base_model_name_or_path"] == config["model"]
     assert list((tmp_path / "out" / "train").rglob("checkpoint/adapter_model.safetensors"))
 
 
