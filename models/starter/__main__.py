@@ -39,6 +39,7 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--threads", type=int, default=2, help="CPU threads (%(default)s)")
         if name == "diffusion":
             command.add_argument("--compile", action="store_true", help="faster; needs a C++ compiler")
+            command.add_argument("--steps", type=int, help="of 32 pictures each; default: the whole recipe's")
         if name in ("text", "diffusion"):
             command.add_argument(
                 "--start", type=Path, help="exported weights to go on from, in a cache without checkpoints"
@@ -110,7 +111,7 @@ def _recipe(options: argparse.Namespace) -> int:
             torch.set_num_threads(options.threads)
             seconds = None if options.hours is None else options.hours * 3600
             named = vars(options)
-            more = {name: named[name] for name in ("start", "compile") if name in named}
+            more = {name: named[name] for name in ("start", "compile", "steps") if name in named}
             getattr(recipes, options.command)(cache, seconds, options.bf16, **more)
         elif options.command == "tokenizer":
             recipes.tokenizer(cache)

@@ -7,7 +7,7 @@ Flawed"), a tenth of the captions empty for classifier-free guidance, averaged w
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -171,11 +171,13 @@ def train_diffusion(
     bf16: bool = False,
     unet: UNet2DConditionModel | None = None,
     compiled: bool = False,
+    steps: int | None = None,
 ) -> None:
     """scenes: of the latents and captions. text: the encoder as `models.starter.text` left it; it is trained on
     with the UNet. unet: one to begin with, in place of a new one. compiled: by `torch.compile`, which needs a C++
-    compiler and two minutes, and saves a sixth of each step."""
+    compiler and two minutes, and saves a sixth of each step. steps: in place of the plan's."""
     torch.manual_seed(0)
+    plan = PLAN if steps is None else replace(PLAN, steps=steps)
     vocabulary = text.config.vocab_size
     model = Taught(vocabulary).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     model.text.load_state_dict(text.state_dict())
@@ -193,7 +195,7 @@ def train_diffusion(
     def loss(step: int, noise: torch.Generator) -> tuple[torch.Tensor, dict[str, float]]:
         rng = np.random.default_rng([2, step])
         chosen = rng.integers(count, size=BATCH)
-        if unet is None and step < SINGLES_UNTIL * PLAN.steps:
+        if unet is None and step < SINGLES_UNTIL * plan.steps:
             chosen = np.where(rng.random(BATCH) < 0.6, rng.choice(single, BATCH), chosen)
         side, form = rng.integers(2, size=BATCH), rng.integers(forms, size=BATCH)
         if len(telling):
@@ -202,10 +204,10 @@ def train_diffusion(
         tokens = captions.tokens[chosen, side, form].astype(np.int64)
         tokens[rng.random(BATCH) < EMPTY] = empty
         clean, weight = latents.values[chosen, side], latents.weights[chosen, side]
-        steps = noise_levels(torch.rand(BATCH, generator=noise), len(objective.alphas))
+        levels = noise_levels(torch.rand(BATCH, generator=noise), len(objective.alphas))
         eps = torch.randn(clean.shape, generator=noise)
-        said, logits, places = taught(objective.noised(clean, eps, steps), steps, torch.from_numpy(tokens))
-        error = (said.float() - objective.target(clean, eps, steps)).square()
+        said, logits, places = taught(objective.noised(clean, eps, levels), levels, torch.from_numpy(tokens))
+        error = (said.float() - objective.target(clean, eps, levels)).square()
         second = outline_loss(logits.float(), outlines[chosen, side].float() / 255)
         target = torch.from_numpy(placed(captions.layout[chosen, side])).float()
         third = nn.functional.binary_cross_entropy_with_logits(places.float(), target, 1 + 8 * target)
@@ -213,7 +215,7 @@ def train_diffusion(
         value = (error * weight).mean() + OUTLINES * second + PLACES * third
         return value, {name: float(figure) for name, figure in figures.items()}
 
-    train(NAME, model, loss, PLAN, folder, ema_decay=0.999, until_s=until_s, bf16=bf16)
+    train(NAME, model, loss, plan, folder, ema_decay=0.999, until_s=until_s, bf16=bf16)
 
 
 def noise_levels(drawn: torch.Tensor, levels: int) -> torch.Tensor:

@@ -61,10 +61,15 @@ def text(cache: Path, until_s: float | None, bf16: bool = False, start: Path | N
 
 
 def diffusion(
-    cache: Path, until_s: float | None, bf16: bool = False, start: Path | None = None, compile: bool = False
+    cache: Path,
+    until_s: float | None,
+    bf16: bool = False,
+    start: Path | None = None,
+    compile: bool = False,
+    steps: int | None = None,
 ) -> None:
     """start: a folder that `export` wrote; its autoencoder is kept, its UNet trained on, with its text encoder or what
-    `text` made of that."""
+    `text` made of that. steps: in place of the plan's."""
     from models.starter.captions import captions_of
     from models.starter.data import load
     from models.starter.diffusion import cached_latents, train_diffusion
@@ -85,7 +90,7 @@ def diffusion(
     captions = captions_of(scenes, words, cache / "captions")
     latents = cached_latents(load_vae(checkpoints), scenes, cache / "latents")
     learned = load_text(vocabulary_size(words), checkpoints)
-    train_diffusion(scenes, latents, captions, learned, checkpoints, until_s, bf16, unet, compile)
+    train_diffusion(scenes, latents, captions, learned, checkpoints, until_s, bf16, unet, compile, steps)
 
 
 def _adopt(start: Path, checkpoints: Path) -> StableDiffusionPipeline:
