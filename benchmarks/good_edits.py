@@ -23,7 +23,7 @@ from generators.llm import Sampling, VllmSettings, VllmWriter
 from generators.prepare import composed_captions
 from generators.seeds import KINDS, read_seeds
 from generators.smollm2 import prepared
-from generators.writing import Answer, Request, read_answer
+from generators.writing import Answer, Request, drawn_kind, read_answer
 from ray_jobs.config_stock import Words
 
 ROOT = Path(__file__).parents[1]
@@ -56,14 +56,11 @@ def starter(number: int, seed: int, taken: set[str]) -> list[str]:
 
 
 def asked(captions: list[str], kinds: Mapping[str, float], seed: int) -> list[Request]:
-    """One edit of each caption, of a kind drawn by its weight."""
+    """One edit of each caption, of a kind that fits it, drawn by its weight as in a run."""
     rng = np.random.default_rng(seed)
-    names = sorted(kinds)
-    shares = np.array([kinds[name] for name in names], float)
-    drawn = rng.choice(len(names), size=len(captions), p=shares / shares.sum())
     return [
-        Request(caption, names[kind], "en", number)
-        for number, (caption, kind) in enumerate(zip(captions, drawn, strict=True))
+        Request(caption, drawn_kind(kinds, caption, rng), "en", number)
+        for number, caption in enumerate(captions)
     ]
 
 

@@ -154,15 +154,31 @@ _INSTEAD = re.compile(r"\binstead of\b(?P<old>.+)$")
 def _gone(was: list[str], now: list[str], said: list[str], named: set[str]) -> str | None:
     before, after = Counter(was), Counter(now)
     text = " ".join(said)
-    for pattern, reason in ((_REPLACE, "not_replaced"), (_INSTEAD, "not_replaced")):
+    for pattern in (_REPLACE, _INSTEAD):
         if (match := pattern.search(text)) and (head := _head(match["old"].split(), before)):
-            return reason if after[head] >= before[head] else None
+            new = text[match.end() :].split(",")[0] if pattern is _REPLACE else text[: match.start()]
+            if {head, "1", "one"} & set(new.split()):  # another of its kind; `words` has made "one" 1
+                gone = _another(head, content(match["old"].split()), content(new.split()), before, now)
+            else:
+                gone = after[head] < before[head]
+            return None if gone else "not_replaced"
     if match := _REMOVE.search(text):
         rest = re.split(r"[,;.]", text[match.end() :])[0].split()
         head = _head(_until_preposition(rest), before)
         if head is not None and after[head] >= before[head]:
             return "not_removed"
     return None
+
+
+def _another(head: str, old: Sequence[str], new: Sequence[str], before: Counter[str], now: list[str]) -> bool:
+    """Whether one of a kind gave way to another of it: how the old was described is gone, or the new is described."""
+    described = [word for word in old if word != head and before[word]]
+    if described:
+        return any(now.count(word) < before[word] for word in described)
+    beside = {
+        word for place, found in enumerate(now) if found == head for word in now[max(0, place - 3) : place]
+    }
+    return any(word in beside for word in new if word not in (head, "1", "one"))
 
 
 def _until_preposition(found: list[str]) -> list[str]:

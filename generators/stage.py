@@ -29,7 +29,7 @@ from generators.llm import (
 )
 from generators.prepare import UNIT as CAPTIONS_UNIT
 from generators.seeds import KINDS
-from generators.writing import Answer, Request, read_answer
+from generators.writing import Answer, Request, drawn_kind, read_answer
 from shards.guard import BrokenEngine, RowGuard
 from shards.run import Run
 from shards.schema import EDITS
@@ -58,7 +58,7 @@ class WriteEdits:
     (as `writer_of` takes it), seed."""
 
     name = "edits"
-    version = 1  # to be raised whenever the same settings would give other rows
+    version = 2  # to be raised whenever the same settings would give other rows
 
     def __init__(
         self, *, run_uri: str, folder: str, inputs: Mapping[str, str], settings: Mapping[str, Any]
@@ -125,7 +125,7 @@ class WriteEdits:
     def _asked(self, unit: Unit, number: int, caption: Row) -> tuple[Row, Request]:
         seed = seed_for(self._settings["seed"], unit.id, number, "edit")
         rng = np.random.default_rng(seed_for(self._settings["seed"], unit.id, number, "kind"))
-        kind = _drawn(self._settings["kinds"], rng)
+        kind = drawn_kind(self._settings["kinds"], caption["text"], rng)
         language = _drawn(self._settings["languages"], rng)
         row = {
             "edit_id": f"{unit.id}-{number:09d}",

@@ -8,10 +8,13 @@ can hold the model to it.
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from generators.seeds import KINDS
 
@@ -46,6 +49,27 @@ SCHEMA: Mapping[str, Any] = {
     "additionalProperties": False,
 }
 """JSON schema of an answer, for constrained decoding."""
+
+
+_SEVERAL = re.compile(
+    r"\b(?:and|with|without|beside|next to|near|behind|in front of|under|above|between|holding|wearing|carrying|"
+    r"playing|surrounded|full of)\b|,",
+    re.I,
+)
+_NEEDS_SEVERAL = frozenset({"remove", "swap", "relate"})
+
+
+def fits(kind: str, caption: str) -> bool:
+    """Whether an edit of this kind can be asked for: what removes, swaps or relates needs a caption of several things,
+    as far as its joining words tell."""
+    return kind not in _NEEDS_SEVERAL or _SEVERAL.search(caption) is not None
+
+
+def drawn_kind(weights: Mapping[str, float], caption: str, rng: np.random.Generator) -> str:
+    """One of the kinds that fit the caption, by its weight; of all where none fits."""
+    names = [name for name in sorted(weights) if fits(name, caption)] or sorted(weights)
+    shares = np.array([weights[name] for name in names], float)
+    return names[int(rng.choice(len(names), p=shares / shares.sum()))]
 
 
 @dataclass(frozen=True, slots=True)

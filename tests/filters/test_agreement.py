@@ -25,6 +25,8 @@ GOOD = [
     ("a lamp to the left of a bed", "swap the lamp and the bed", "a bed to the left of a lamp"),
     ("portrait of a dog", "as an oil painting", "oil painting portrait of a dog"),
     ("knives and forks on linen", "replace the knives with spoons", "spoons and forks on linen"),
+    ("a mug and a purple bottle", "swap the bottle for a blue one", "a mug and a blue bottle"),
+    ("a mug and a green cube", "an orange cube instead of the green cube", "a mug and an orange cube"),
     ("a mug behind a ball", "move the mug to the front of the ball", "a mug in front of a ball"),
 ]
 BAD = [
@@ -35,6 +37,8 @@ BAD = [
     ("a red mug and a dog", "remove the dog", "a mug and a dog", "unasked_removed"),
     ("a dog with a red ball", "remove the red ball", "a dog with a ball", "not_removed"),
     ("a red mug", "replace the mug with a ball", "a red mug ball", "not_replaced"),
+    ("a red mug on a grey floor", "swap the mug for a pink one", "a red mug on a pink floor", "not_replaced"),
+    ("a mug and a red cube", "a pink cube instead of the red cube", "a pink mug and a red cube", "not_replaced"),
     ("a cat on a table", "put the cat under the table", "a cat by a table", "wrong_relation"),
     ("a lamp to the left of a bed", "swap the lamp and the bed", "a lamp to the right of a chair", "not_swapped"),
     ("a red house, a tree, a pond and a hill", "make the house blue", "a blue house", "unasked_removed"),

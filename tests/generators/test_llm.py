@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
 from generators.llm import EndpointRefused, EndpointSettings, EndpointWriter, EngineGone, adapter_rank
 from generators.seeds import KINDS
-from generators.writing import MEANINGS, SCHEMA, Answer, Request, completion, messages, read_answer
+from generators.writing import (
+    MEANINGS,
+    SCHEMA,
+    Answer,
+    Request,
+    completion,
+    drawn_kind,
+    messages,
+    read_answer,
+)
 from tests.generators.endpoint import Endpoint, said, slowly
 
 REQUEST = Request("a red mug", "recolor", "en", 2**62)
@@ -115,3 +125,12 @@ def test_the_rank_of_an_adapter_is_read_and_its_lack_said(tmp_path):
     assert adapter_rank(str(tmp_path)) == 16
     with pytest.raises(EngineGone, match="holds no adapter"):
         adapter_rank(str(tmp_path / "none"))
+
+
+def test_only_a_caption_of_several_things_is_asked_to_lose_one():
+    weights, rng = {"remove": 5.0, "swap": 5.0, "recolor": 1.0}, np.random.default_rng(0)
+    assert {drawn_kind(weights, "a photo of a pink chair on the floor", rng) for _ in range(40)} == {
+        "recolor"
+    }
+    assert {drawn_kind(weights, "a chair and a mug", rng) for _ in range(40)} == set(weights)
+    assert drawn_kind({"remove": 1.0}, "a chair", rng) == "remove"
