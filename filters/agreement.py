@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from difflib import SequenceMatcher
 from typing import Protocol
 
+from filters.described import undescribed
 from filters.relations import not_swapped, wrong_relation
 from filters.wording import FUNCTION, ORDERS, PLACES, WHOLE, content, supported, words
 
@@ -34,7 +35,7 @@ def disagreement(before: str, edit: str, after: str, entails: Entails | None = N
     "unasked_added", "unasked_removed": a word came or went that nothing in the instruction speaks of. "not_kept":
     too little of the rest is left. "not_done": nothing of what is named came about. "not_removed": what is to go is
     still there. "not_replaced": the old thing is still there. "not_swapped", "wrong_relation": see
-    `filters.relations`.
+    `filters.relations`. Then those of `filters.described`.
     """
     was, now = words(before), words(after)
     said = " , ".join(" ".join(words(clause)) for clause in re.split(r"[,;.!?]", edit)).split()
@@ -48,7 +49,12 @@ def disagreement(before: str, edit: str, after: str, entails: Entails | None = N
             if reason.startswith("unasked") and entails is not None and entails(f"{before} {edit}", after):
                 continue
             return reason
-    return "wrong_relation" if wrong_relation(before, edit, after) else None
+    if wrong_relation(before, edit, after):
+        return "wrong_relation"
+    reason = undescribed(before, edit, after)
+    if reason is not None and entails is not None and entails(f"{before} {edit}", after):
+        return None
+    return reason
 
 
 def changes(was: Sequence[str], now: Sequence[str]) -> list[tuple[list[str], list[str]]]:
