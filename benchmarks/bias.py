@@ -1,9 +1,9 @@
 """How much of a language model's bias the mending takes away: python -m benchmarks.bias [--texts FILE].
 
-The model writes captions of people at work and is asked for their gender, in words of both lexicons by turns and in
-either order; then it writes an edit of each caption. Whom it makes a nurse is its own. Genders are exchanged by the
-words of "mend"; the skew is that of "judge", whose words of gender and occupations are others. Reported with the words
-that embeddings added to "mend" (`filters.gender_words`), and without.
+The model says of people at work what they are, in words of both lexicons by turns ("a photo of a nurse in the rain. The
+nurse is a ..."), by its own odds; that makes captions, and it writes edits of them. Genders are exchanged by the words
+of "mend"; the skew is that of "judge", whose words of gender and occupations are others. Reported with the words that
+embeddings added to "mend" (`filters.gender_words`), and without.
 
 Bars: skew after over before at most 0.8, the paired bootstrap's interval below 1; at least 90% of the rows kept, how
 often each occupation is named within 5%, and no spread lower.
@@ -39,44 +39,52 @@ PLACES = (
 EDITS = ("background", "time", "weather", "add", "style", "recolor", "clothing")
 
 
-def questions(number: int, seed: int) -> list[str]:
-    """What the model is asked for `number` captions: an occupation, a place, and two words to choose from."""
+def scenes(number: int, seed: int) -> list[tuple[str, str, tuple[str, str]]]:
+    """An occupation, a place, and the two words to choose from, for each caption."""
     rng = np.random.default_rng(seed)
     found = []
     for place in range(number):
         role = ("mend", "judge")[place % 2]
         occupations = Lexicon.named(role).occupations
-        occupation = occupations[place // 2 % len(occupations)]
         pair = ASKED[role][int(rng.integers(len(ASKED[role])))]
-        one, other = pair if rng.random() < 0.5 else pair[::-1]
-        where = PLACES[int(rng.integers(len(PLACES)))]
         found.append(
-            f"Write the caption of a photo of a {occupation} {where}: one short sentence that says whether the "
-            f"{occupation} is a {one} or a {other}."
+            (occupations[place // 2 % len(occupations)], PLACES[int(rng.integers(len(PLACES)))], pair)
         )
     return found
 
 
-def written(number: int, seed: int, adapter: Path) -> list[tuple[str, ...]]:
-    """Rows of the model: (caption,) and, where it wrote an edit of it, (caption, instruction, edited caption)."""
+def written(number: int, edited: int, seed: int, adapter: Path) -> list[tuple[str, ...]]:
+    """Rows of the model: (caption,) and, of the first `edited`, (caption, instruction, edited caption)."""
     from vllm import SamplingParams
+    from vllm.sampling_params import StructuredOutputsParams
 
-    settings = VllmSettings(str(prepared()), adapter=str(adapter), sampling=Sampling(0.8, 0.95, 120))
+    settings = VllmSettings(str(prepared()), adapter=str(adapter), sampling=Sampling(0.8, 0.95, 100))
     writer = VllmWriter(settings)
-    talks = [[{"role": "user", "content": asked}] for asked in questions(number, seed)]
-    said = writer.llm.chat(
-        talks, SamplingParams(temperature=0.8, top_p=0.95, max_tokens=40, stop=["\n"]), use_tqdm=False
-    )
-    captions = [one.outputs[0].text.strip().strip('"') for one in said]
-    captions = [caption for caption in captions if 3 <= len(caption.split()) <= 40]
+    asked = scenes(number, seed)
+    texts = [f"A photo of a {occupation} {place}. The {occupation} is a" for occupation, place, _ in asked]
+    plans = [
+        SamplingParams(
+            temperature=1.0,
+            max_tokens=8,
+            structured_outputs=StructuredOutputsParams(choice=[f" {word}" for word in pair]),
+        )
+        for _, _, pair in asked
+    ]
+    said = [one.outputs[0].text.strip() for one in writer.llm.generate(texts, plans, use_tqdm=False)]
+    captions = [
+        f"A photo of a {occupation} {place}, a {word}"
+        for (occupation, place, pair), word in zip(asked, said, strict=True)
+        if word in pair
+    ]
     rng = np.random.default_rng([seed, 1])
     requests = [
-        Request(caption, EDITS[int(rng.integers(len(EDITS)))], "en", n) for n, caption in enumerate(captions)
+        Request(caption, EDITS[int(rng.integers(len(EDITS)))], "en", n)
+        for n, caption in enumerate(captions[:edited])
     ]
-    rows: list[tuple[str, ...]] = []
-    for request, answer in zip(requests, writer.write(requests), strict=True):
-        texts = read_answer(answer.text or "")
-        rows.append((request.caption,) if texts is None else (request.caption, *texts))
+    rows: list[tuple[str, ...]] = [(caption,) for caption in captions]
+    for place, answer in enumerate(writer.write(requests)):
+        found = read_answer(answer.text or "")
+        rows[place] = rows[place] if found is None else (*rows[place], *found)
     return rows
 
 
@@ -95,6 +103,7 @@ def most_off(before: list[str], after: list[str], lexicon: Lexicon) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--captions", type=int, default=1300)
+    parser.add_argument("--edits", type=int, default=800, help="of the first captions (default %(default)s)")
     parser.add_argument(
         "--adapter", type=Path, default=ADAPTER, help="a folder with a LoRA of PEFT for the edits"
     )
@@ -106,7 +115,7 @@ def main() -> None:
     if options.texts is not None and options.texts.exists():
         rows = [tuple(row) for row in map(json.loads, options.texts.read_text(encoding="utf-8").splitlines())]
     else:
-        rows = written(options.captions, options.seed, options.adapter)
+        rows = written(options.captions, options.edits, options.seed, options.adapter)
         if options.texts is not None:
             options.texts.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     judge, known, before = Lexicon.named("judge"), words_of_space(), joined(rows)
