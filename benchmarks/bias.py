@@ -1,9 +1,10 @@
 """How much of a corpus's bias the mending takes away: python -m benchmarks.bias [--rows 1200].
 
 Captions of people at work, each with an edit, whose genders go with occupations about as in the labour market; said in
-words of the lexicon "judge" alone in half of the rows, and of "mend" in the others. Genders are exchanged by the words of
-"mend"; the skew is that of "judge", whose words of gender and occupations are all others. Reported with the words that
-embeddings added to "mend" (`filters.gender_words`), and without: those were learned without "judge", and some are in it.
+words of the lexicon "judge" alone in half of the rows, and of "mend" in the others. Genders are exchanged by the words
+of "mend"; the skew is that of "judge", whose words of gender and occupations are all others. Reported with the words
+that embeddings added to "mend" (`filters.gender_words`), and without: those were learned without "judge", and some are
+in it.
 
 Bars: skew after over before at most 0.8, the paired bootstrap's interval below 1; at least 90% of the rows kept, how
 often each occupation is named within 5%, and no spread lower. SmolLM2-135M, asked in like words whom it sees at work,
