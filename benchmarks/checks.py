@@ -22,8 +22,8 @@ BARS = {"precision": 0.90, "recall": 0.80}
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """right, of: how many; reasons: of good edits that were refused, by rule. precision: share of the accepted that
-    are good; recall: share of the good that are accepted."""
+    """accepted, good, both, of: how many the checks accept, are good, are both, and all. reasons: of good edits that
+    were refused, by rule. precision: share of the accepted that are good; recall: of the good that are accepted."""
 
     accepted: int
     good: int

@@ -6,13 +6,22 @@ and an engine that is gone raises `EngineGone`, after which only a fresh process
 
 from __future__ import annotations
 
+import contextlib
+import multiprocessing
 import os
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from typing import Any, Protocol
+from multiprocessing import connection
+from multiprocessing.process import BaseProcess
+from typing import Any, Protocol, TypeVar
+
+import psutil
 
 from generators.writing import SCHEMA, Answer, Request, messages
+
+T = TypeVar("T")
 
 
 class EngineGone(RuntimeError):
@@ -91,6 +100,8 @@ class VllmWriter:
             )
         except Exception as error:
             raise EngineGone(f"vLLM does not start with {settings.model}: {error}") from error
+        self._engine = multiprocessing.active_children()  # none where the engine is in this process
+        self._family = psutil.Process().children(recursive=True)  # the engine's workers outlive it otherwise
 
     def write(self, requests: Sequence[Request]) -> list[Answer]:
         """Raises EngineGone."""
@@ -98,14 +109,15 @@ class VllmWriter:
 
         if not requests:
             return []
+        talks, plans = [messages(request) for request in requests], self.plans(requests)
         try:
-            found = self.llm.chat(
-                [messages(request) for request in requests],
-                self.plans(requests),
-                lora_request=self.adapter,
-                use_tqdm=False,
+            found: Any = while_alive(
+                lambda: self.llm.chat(talks, plans, lora_request=self.adapter, use_tqdm=False), self._engine
             )
-        except (EngineDeadError, EngineGenerateError) as error:
+        except (EngineDeadError, EngineGenerateError, EngineGone) as error:
+            for process in self._family:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
             raise EngineGone(f"vLLM's engine died: {error}") from error
         return [_answer(one.outputs[0]) for one in found]
 
@@ -125,6 +137,29 @@ class VllmWriter:
             )
             for request in requests
         ]
+
+
+def while_alive(work: Callable[[], T], processes: Sequence[BaseProcess], grace_s: float = 2.0) -> T:
+    """What `work` gives, or raises. Raises EngineGone `grace_s` after one of the processes ended without that: vLLM's
+    client would wait for its engine's answer for ever, so the work is left behind in its thread."""
+    over: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            over.set_result(work())
+        except BaseException as error:
+            over.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    sentinels = [process.sentinel for process in processes]
+    while not over.done():
+        if sentinels and connection.wait(sentinels, timeout=0):
+            try:
+                return over.result(grace_s)
+            except TimeoutError:
+                raise EngineGone("its process ended") from None
+        wait([over], timeout=0.2)
+    return over.result()
 
 
 def adapter_rank(folder: str) -> int:

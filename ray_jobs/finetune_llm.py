@@ -255,14 +255,15 @@ def _name_base(path: Path, name: str) -> None:
 def card(config: FinetuneConfig, figures: Mapping[str, Any], hours: float) -> str:
     """README.md beside what was made: data, recipe, seed, hours, figures and the command."""
     recipe = ", ".join(f"{name} {value}" for name, value in config.sft.model_dump().items())
-    what = "An adapter (LoRA, PEFT) of" if config.sft.method == "lora" else "All weights of"
+    lora = config.sft.method == "lora"
+    what, key = ("An adapter (LoRA, PEFT) of", "adapter") if lora else ("All weights of", "model")
     changed = {k: v for k, v in config.sft.model_dump().items() if v != Sft.model_fields[k].default}
     settings = "".join(f" --set sft.{name}={str(value).lower()}" for name, value in changed.items())
     took = f", {hours:.2f} hours" if not figures["went_on_from"] else ""
     return f"""# A language model that writes edits
 
 {what} {figures["model"]}, taught to write an instruction and the caption after it, as JSON, for a caption
-and a kind of edit (`generators/writing.py` has the words). For `llm.vllm.{"adapter" if what[1] == "n" else "model"}`
+and a kind of edit (`generators/writing.py` has the words). For `llm.vllm.{key}`
 of a run's configuration.
 
 - Data: {figures["learned_from"]} seed edits ({config.seeds or "generators/seed_edits.jsonl"}), held-out loss on

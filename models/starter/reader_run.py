@@ -44,6 +44,8 @@ def train_reader(
     stop after so many seconds; what there is by then is measured too.
     """
     torch.set_num_threads(threads)
+    # Read first: what is missing is told before hours go by.
+    legs = [] if start is None else json.loads((start / LEGS).read_text())
     data = labelled(_read(cache, splits))
     wanted = sum(SPLITS[split].images for split in splits)
     print(f"reader: learns from {len(data)} pictures of {wanted} in {', '.join(splits)}", flush=True)
@@ -54,7 +56,6 @@ def train_reader(
     save(checkpoints, folder)
     figures = measure(cache, folder, "reader_test", vae, None)
     (folder / FIGURES).write_text(_json(figures), encoding="utf-8")
-    legs = [] if start is None else json.loads((start / LEGS).read_text())
     legs.append(_leg(recipe, splits, vae, checkpoints, start))
     (folder / LEGS).write_text(json.dumps(legs, indent=1) + "\n")
     text = card(data, recipe, splits, figures, legs, checkpoints)

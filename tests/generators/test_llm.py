@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import threading
+import time
 
 import numpy as np
 import pytest
 
-from generators.llm import EndpointRefused, EndpointSettings, EndpointWriter, EngineGone, adapter_rank
+from generators.llm import (
+    EndpointRefused,
+    EndpointSettings,
+    EndpointWriter,
+    EngineGone,
+    adapter_rank,
+    while_alive,
+)
 from generators.seeds import KINDS
 from generators.writing import (
     MEANINGS,
@@ -134,3 +144,18 @@ def test_only_a_caption_of_several_things_is_asked_to_lose_one():
     }
     assert {drawn_kind(weights, "a chair and a mug", rng) for _ in range(40)} == set(weights)
     assert drawn_kind({"remove": 1.0}, "a chair", rng) == "remove"
+
+
+def test_work_that_waits_for_a_process_that_died_is_given_up_and_other_work_is_not():
+    process = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(60,))
+    process.start()
+    try:
+        assert while_alive(lambda: 3, [process]) == 3
+        with pytest.raises(KeyError):
+            while_alive(lambda: {}["missing"], [process])
+        threading.Timer(0.3, process.kill).start()
+        with pytest.raises(EngineGone):
+            while_alive(threading.Event().wait, [process], grace_s=0.1)
+    finally:
+        process.kill()
+        process.join()

