@@ -25,7 +25,8 @@ _FIGURES = tuple(field.name for field in fields(GeometryScores))
 
 class Decide:
     """Stage "verdicts". settings: {"profile": name, "geometry": limits}, and "clip", a `ClipProfile`, where
-    CLIP judges too: then the stage "scores" is among the inputs. Geometry's rules come first."""
+    CLIP judges too: then the stage "scores" is among the inputs. Geometry's rules come first. "by_pictures": true for
+    pairs of which nothing but pictures and captions is known: CLIP alone judges, by the pairs' own scores."""
 
     name = "verdicts"
     version = 1  # to be raised whenever the same scores and settings would give other verdicts
@@ -39,7 +40,8 @@ class Decide:
         self._limits = GeometryThresholds(**settings["geometry"])
         clip = settings.get("clip")
         self._clip = ClipProfile.model_validate(clip) if clip is not None else None
-        self._scores = inputs["scores"] if clip is not None else None
+        self._by_pictures = bool(settings.get("by_pictures", False))
+        self._scores = inputs["scores"] if clip is not None and not self._by_pictures else None
 
     def __call__(self, unit: Unit, guard: RowGuard) -> UnitReport:
         began = time.monotonic()
@@ -66,6 +68,8 @@ class Decide:
         if pair["verdict"] is not None:
             return Decision(pair["verdict"], pair["reason"])
         kind = pair["edit_kind"]
+        if self._by_pictures:
+            return self._decide_by_pictures(kind, pair)
         scores = GeometryScores(**{name: pair["scores"][name] for name in _FIGURES})
         decision = decide(kind, scores, self._limits)
         if self._clip is None or decision.reason or kind in GEOMETRIC_KINDS:
@@ -81,6 +85,13 @@ class Decide:
             return Decision("failed", "not_scored")
         broken = self._clip.first_broken(kind, found)
         return Decision("rejected", broken) if broken else decision
+
+    def _decide_by_pictures(self, kind: str, pair: Mapping[str, Any]) -> Decision:
+        assert self._clip is not None
+        if (found := similarities(pair["scores"] or {})) is None:
+            return Decision("failed", "not_scored")
+        broken = self._clip.first_broken_of_picture(kind, found)
+        return Decision("rejected", broken) if broken else Decision("accepted")
 
     def _scores_of(self, unit: Unit) -> dict[str, dict[str, Any]]:
         """The unit's rows of the stage "scores", by pair; none where CLIP does not judge."""

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from filters.weights import THRESHOLDS_FILE, ClipWeights
+from filters.weights import THRESHOLDS, ClipWeights
 from spatial.instruction import CAMERA_KINDS
 
 Cosine = Annotated[float, Field(ge=-1, le=1)]
@@ -60,6 +60,16 @@ class ClipThresholds(_Model):
     text_after: Cosine
     direction: Cosine
 
+    def first_below(self, scores: Similarities) -> str:
+        """The first rule that the scores break, "" for none. A score that does not apply breaks none."""
+        rules = (
+            ("images_unalike", scores.clip_image, self.image),
+            ("caption_before_unmet", scores.clip_text_before, self.text_before),
+            ("caption_after_unmet", scores.clip_text_after, self.text_after),
+            ("change_unmet", scores.clip_direction, self.direction),
+        )
+        return next((reason for reason, score, limit in rules if _below(score, limit)), "")
+
 
 class ClipProfile(_Model):
     """Thresholds under a name.
@@ -82,16 +92,11 @@ class ClipProfile(_Model):
 
     def first_broken(self, kind: str, scores: Similarities) -> str:
         """The first rule that the pair breaks; "" for none, and for kinds that geometry decides."""
-        if kind in GEOMETRIC_KINDS:
-            return ""
-        limits = self.kinds.get(kind, self.default)
-        rules = (
-            ("images_unalike", scores.clip_image, limits.image),
-            ("caption_before_unmet", scores.clip_text_before, limits.text_before),
-            ("caption_after_unmet", scores.clip_text_after, limits.text_after),
-            ("change_unmet", scores.clip_direction, limits.direction),
-        )
-        return next((reason for reason, score, limit in rules if _below(score, limit)), "")
+        return "" if kind in GEOMETRIC_KINDS else self.first_broken_of_picture(kind, scores)
+
+    def first_broken_of_picture(self, kind: str, scores: Similarities) -> str:
+        """The same where nothing but pictures is known, so that geometry decides nothing."""
+        return self.kinds.get(kind, self.default).first_below(scores)
 
 
 def _below(score: float | None, limit: float) -> bool:
@@ -114,13 +119,13 @@ BUILT_IN = {profile.name: profile for profile in (_of_ip2p("paper", 0.75), _of_i
 def named(name: str, weights: ClipWeights, preprocessing: Preprocessing) -> ClipProfile:
     """The profile of this name for this model. Raises ProfileError, naming those that there are.
 
-    Reads thresholds.json beside the weights, and not the weights: whether it was made with these very weights
+    Reads thresholds*.json beside the weights, and not the weights: whether it was made with these very weights
     is for the caller to ask (`fits`), who knows their identity.
     """
     found = {key: profile for key, profile in BUILT_IN.items() if profile.fits(weights.model)}
-    if weights.folder is not None and (weights.folder / THRESHOLDS_FILE).is_file():
-        own = read(weights.folder / THRESHOLDS_FILE)
-        found[own.name] = own
+    if weights.folder is not None:
+        own = [read(path) for path in sorted(weights.folder.glob(f"{THRESHOLDS}*.json"))]
+        found |= {profile.name: profile for profile in own}
     if name not in found:
         allowed = ", ".join([NONE, *sorted(found)])
         why = f" is for {BUILT_IN[name].models[0]}" if name in BUILT_IN else " is no profile"
@@ -152,7 +157,7 @@ def write(path: Path, profile: ClipProfile) -> None:
 
 def similarities(row: Mapping[str, Any]) -> Similarities | None:
     """Of a row of `scores`; None where it was not scored."""
-    values = {name: row[name] for name in Similarities.__dataclass_fields__}
+    values: dict[str, Any] = {name: row.get(name) for name in Similarities.__dataclass_fields__}
     if any(value is None or math.isnan(value) for name, value in values.items() if name != "clip_direction"):
         return None
     return Similarities(**values)

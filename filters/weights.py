@@ -13,7 +13,8 @@ from typing import Any
 
 LOCAL_DIR = "local-dir:"
 CONFIG_FILE = "open_clip_config.json"
-THRESHOLDS_FILE = "thresholds.json"
+THRESHOLDS = "thresholds"  # begins the names of files with profiles, which are no part of the model
+THRESHOLDS_FILE = f"{THRESHOLDS}.json"
 _WEIGHTS = (".safetensors", ".bin", ".pth")  # what open_clip looks for in a folder
 # What may be written about a model, beside it, without making it another one.
 _ABOUT = {".md", ".txt", ".html", ".png", ".jpg"}
@@ -121,7 +122,7 @@ def _files(folder: Path) -> list[Path]:
         if path.is_file()
         and not path.name.startswith(".")
         and path.suffix not in _ABOUT
-        and path.name != THRESHOLDS_FILE
+        and not path.name.startswith(THRESHOLDS)
     )
 
 

@@ -24,6 +24,7 @@ from ray_jobs.config_base import (
     overridden,
     read_yaml,
 )
+from ray_jobs.config_pairs import PairsRoute
 from ray_jobs.config_stock import Stock
 from ray_jobs.config_text import EditsRoute, Llm
 from spatial.instruction import KINDS, LANGUAGES
@@ -31,6 +32,7 @@ from spatial.instruction import KINDS, LANGUAGES
 __all__ = ["ConfigError", "Model", "check", "one_line", "overridden", "read_yaml"]
 
 StageName = Literal["pairs", "scores", "verdicts", "captions", "edits", "unique"]
+PoolName = StageName | Literal["p2p"]  # pairs from words want a GPU, those from scenes many cores
 
 # What scenes can show. The two other kinds are edits of pictures that no renderer made.
 RENDERED_KINDS = tuple(kind for kind in KINDS if kind not in ("replace", "style"))
@@ -108,10 +110,11 @@ class BlenderRoute(Model):
 
 
 class Routes(Model):
-    """What is made: pairs from scenes, and edits in words."""
+    """What is made: pairs from scenes, edits in words, and pairs from those."""
 
     blender: BlenderRoute | None = None
     edits: EditsRoute | None = None
+    p2p: PairsRoute | None = None
 
 
 ProfileName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
@@ -121,12 +124,14 @@ class Filters(Model):
     """Thresholds under a name. Another profile makes other verdicts; images and scores stay as they are.
 
     profile: what verdicts say decided. geometry: limits of masks, depth and pixels. clip: the profile of
-    CLIP's similarities (`filters.profiles`); "none" leaves all to geometry.
+    CLIP's similarities (`filters.profiles`) for renders; "none" leaves all to geometry. p2p: the profile for pairs made
+    from words, of which CLIP alone knows anything.
     """
 
     profile: ProfileName = "default"
     geometry: GeometryThresholds = GeometryThresholds()
     clip: ProfileName = "none"
+    p2p: ProfileName = "paper"
 
 
 class Clip(Model):
@@ -203,7 +208,7 @@ class Config(Model):
     clip: Clip | None = None
     llm: Llm | None = None
     filters: Filters = Filters()
-    pools: dict[StageName, Pool] = Field(default_factory=dict)
+    pools: dict[PoolName, Pool] = Field(default_factory=dict)
     limits: Limits = Limits()
 
     @model_validator(mode="after")
@@ -212,6 +217,17 @@ class Config(Model):
             raise ValueError(
                 "llm: is missing, and routes.edits needs a language model: set llm.vllm or llm.endpoint"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _can_make_pairs(self) -> Config:
+        if self.routes.p2p is not None:
+            if self.routes.edits is None:
+                raise ValueError("routes.edits: is missing, and routes.p2p makes pairs of its edits")
+            if self.clip is None:
+                raise ValueError(
+                    "clip: is missing, and routes.p2p needs CLIP to judge its pairs: set clip.model"
+                )
         return self
 
 

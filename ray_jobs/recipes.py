@@ -8,11 +8,12 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from filters.profiles import NONE, ClipProfile, ProfileError, named
 from filters.weights import ClipWeights, WeightsError
-from ray_jobs.config import BlenderRoute, Clip, Config, ConfigError, Pool, StageName, one_line
+from ray_jobs.config import BlenderRoute, Clip, Config, ConfigError, Pool, PoolName, StageName, one_line
+from ray_jobs.config_pairs import PairsRoute
 from ray_jobs.worker import StageSpec
 from shards.fingerprint import fingerprint
 from shards.run import Run
@@ -21,8 +22,10 @@ from shards.units import Unit
 # Settings that change how fast pictures come, not what they show.
 _NOT_SHAPING = {"threads", "recycle", "device", "assets"}
 # The stages of each route, in order: where their class is.
-STAGES: dict[StageName, str] = {
+P2P: Literal["p2p"] = "p2p"
+STAGES: dict[PoolName, str] = {
     "pairs": "renderers.stage:RenderScenes",
+    "p2p": "generators.render:RenderPairs",
     "scores": "filters.score:ScoreClip",
     "verdicts": "filters.decide:Decide",
     "captions": "generators.prepare:PrepareCaptions",
@@ -69,7 +72,10 @@ def routes(config: Config, limit: int | None = None) -> list[Route]:
         ) -> StageSpec:
             return _spec(config, route, name, settings, shaping, before)
 
-        found += [Route(*parts) for parts in text_routes(config, config.routes.edits, limit, spec)]
+        text = [Route(*parts) for parts in text_routes(config, config.routes.edits, limit, spec)]
+        found += text
+        if config.routes.p2p is not None:
+            found.append(_p2p_route(config, config.routes.p2p, text))
     if not found:
         raise ConfigError("routes: needs at least one route, for example 'blender'")
     return found
@@ -82,19 +88,18 @@ def routes_of_pairs(config: Config, run: Run) -> list[Route]:
     """
     found = []
     for name, folders in run.current().items():
-        blender = config.routes.blender
-        if name != "blender" or blender is None:
+        if (size := _unit_size(config, name)) is None:
             continue
         # Whole as far as these units go, so never built: another profile needs neither picture nor model.
         before = [
-            StageSpec(stage, STAGES[stage], {}, folders[stage])
+            StageSpec(stage, STAGES[P2P if name == P2P and stage == "pairs" else stage], {}, folders[stage])
             for stage in _OF_PAIRS
             if stage in folders and stage != "verdicts"
         ]
         made = set.intersection(*(run.done(stage.folder) for stage in before))
-        units = [Unit.parse(unit_id, blender.unit_size) for unit_id in sorted(made)]
-        profile = _profile(config)
-        if profile is not None and "scores" not in folders:
+        units = [Unit.parse(unit_id, size) for unit_id in sorted(made)]
+        profile = _profile(config, name)
+        if profile is not None and "scores" not in folders and name != P2P:
             raise ConfigError(
                 f"filters.clip: {profile.name!r} needs CLIP scores, and {run.storage.uri} has none: run "
                 "'generate' with clip.model first"
@@ -105,6 +110,58 @@ def routes_of_pairs(config: Config, run: Run) -> list[Route]:
             f"{run.storage.uri} has no finished route to judge: run 'generate' to its end first"
         )
     return found
+
+
+def _unit_size(config: Config, route: str) -> int | None:
+    """Rows of a unit of this route; None for one that makes no pairs."""
+    routes = config.routes
+    if route == P2P and routes.p2p is not None and routes.edits is not None:
+        return routes.edits.unit_size
+    return routes.blender.unit_size if route == "blender" and routes.blender is not None else None
+
+
+def _p2p_route(config: Config, route: PairsRoute, text: Sequence[Route]) -> Route:
+    """Unit by unit the pairs of the edits that are good and unlike each other. Raises ConfigError."""
+    folders = {name: folder for part in text for name, folder in part.folders.items()}
+    units = next(part.units for part in text if part.name == "edits")
+    assert config.clip is not None
+    profile = _profile(config, P2P)
+    if profile is None:
+        raise ConfigError("filters.p2p: 'none' judges nothing, and pairs made from words need a judge")
+    clip = _clip_settings(config.clip, profile, "filters.p2p", config.pools.get(P2P, Pool()), P2P)
+    from generators.diffusion_identity import ModelMissing, identity
+
+    try:
+        model = identity(route.model.model, route.model.revision)
+    except ModelMissing as error:
+        raise ConfigError(f"routes.p2p.model: {one_line(error)}") from None
+    settings = route.model_dump(mode="json")
+    limits = profile.model_dump(mode="json", exclude={"calibration"})
+    shaping = {
+        "pairs": settings["pairs"],
+        "budget": settings["budget"],
+        "preview": [route.preview_at, route.preview_slack] if route.preview_at else None,
+        "floor": settings["floor"],
+        "model": model,
+        "precision": route.model.precision,
+        "clip": [clip["identity"], clip["preprocessing"], clip["precision"]],
+        "profile": {key: limits[key] for key in ("default", "kinds")},
+        "seed": config.seed,
+    }
+    pairs = _spec(
+        config,
+        P2P,
+        "pairs",
+        settings
+        | {"edits": folders["edits"], "unique": folders["unique"], "model_identity": model, "clip": clip,
+           "profile": limits, "seed": config.seed},
+        shaping=shaping,
+        before=folders["unique"],
+        factory=STAGES[P2P],
+        pool=P2P,
+    )  # fmt: skip
+    verdicts = _verdicts(config, P2P, [pairs], profile)
+    return Route(P2P, [Unit(P2P, unit.index, unit.size) for unit in units], [pairs, verdicts], "unique")
 
 
 def _blender_stages(config: Config, route: BlenderRoute) -> list[StageSpec]:
@@ -123,26 +180,43 @@ def _blender_stages(config: Config, route: BlenderRoute) -> list[StageSpec]:
     return [*before, _verdicts(config, "blender", before, profile)]
 
 
-def _profile(config: Config) -> ClipProfile | None:
+def _profile(config: Config, route: str = "blender") -> ClipProfile | None:
     """CLIP's thresholds, None where geometry decides alone. Reads no weights. Raises ConfigError."""
-    name, clip = config.filters.clip, config.clip
+    key = "p2p" if route == P2P else "clip"
+    name, clip = getattr(config.filters, key), config.clip
     if name == NONE:
         return None
     if clip is None:
-        raise ConfigError(f"filters.clip: {name!r} judges CLIP scores: set clip.model, or filters.clip=none")
+        raise ConfigError(
+            f"filters.{key}: {name!r} judges CLIP scores: set clip.model, or filters.{key}=none"
+        )
     try:
         return named(name, ClipWeights(clip.model, clip.weights), clip.preprocessing)
     except (ProfileError, WeightsError) as error:
-        raise ConfigError(f"filters.clip: {one_line(error)}") from None
+        raise ConfigError(f"filters.{key}: {one_line(error)}") from None
 
 
 def _scores(
     config: Config, clip: Clip, route: str, pairs: StageSpec, profile: ClipProfile | None
 ) -> StageSpec:
     """The stage that scores by CLIP. Reads the weights, to know them again. Raises ConfigError."""
-    pool = config.pools.get("scores", Pool())
+    settings = _clip_settings(clip, profile, "filters.clip", config.pools.get("scores", Pool()), "scores")
+    shaping = {
+        "model": settings["identity"],
+        "preprocessing": clip.preprocessing,
+        "precision": clip.precision,
+    }
+    return _spec(config, route, "scores", settings, shaping=shaping, before=pairs.folder)
+
+
+def _clip_settings(
+    clip: Clip, profile: ClipProfile | None, key: str, pool: Pool, pool_name: str
+) -> dict[str, Any]:
+    """What a worker loads CLIP by. Reads the weights, to know them again. Raises ConfigError."""
     if clip.device == "cuda" and not pool.num_gpus:
-        raise ConfigError("pools.scores.num_gpus: is 0, and clip.device is cuda; give a share such as 0.5")
+        raise ConfigError(
+            f"pools.{pool_name}.num_gpus: is 0, and clip.device is cuda; give a share such as 0.5"
+        )
     if clip.device == "cpu" and clip.precision == "fp16":
         raise ConfigError("clip.precision: fp16 needs a GPU; with clip.device cpu use fp32 or bf16")
     try:
@@ -151,19 +225,19 @@ def _scores(
         raise ConfigError(f"clip.model: {one_line(error)}") from None
     if profile is not None and not profile.fits(identity):
         raise ConfigError(
-            f"filters.clip: {profile.name!r} is for {', '.join(profile.models)}, and {clip.model} is "
+            f"{key}: {profile.name!r} is for {', '.join(profile.models)}, and {clip.model} is "
             f"{identity}: choose its thresholds anew"
         )
-    settings = clip.model_dump(mode="json") | {"identity": identity}
-    shaping = {"model": identity, "preprocessing": clip.preprocessing, "precision": clip.precision}
-    return _spec(config, route, "scores", settings, shaping=shaping, before=pairs.folder)
+    return clip.model_dump(mode="json") | {"identity": identity}
 
 
 def _verdicts(
     config: Config, route: str, before: Sequence[StageSpec], profile: ClipProfile | None
 ) -> StageSpec:
     """Over pairs alone where geometry decides: then verdicts do not change with the model that scores."""
-    settings = config.filters.model_dump(mode="json", exclude={"clip"})
+    settings = config.filters.model_dump(mode="json", exclude={"clip", "p2p"})
+    if route == P2P:
+        settings["by_pictures"] = True  # no masks: geometry has nothing to say
     if profile is not None:
         settings["clip"] = profile.model_dump(mode="json", exclude={"calibration"})
     source = before[0] if profile is None else before[-1]
@@ -177,11 +251,15 @@ def _spec(
     settings: Mapping[str, Any],
     shaping: Mapping[str, Any],
     before: str | None = None,
+    *,
+    factory: str | None = None,
+    pool: PoolName | None = None,
 ) -> StageSpec:
-    factory = STAGES[name]
+    """factory, pool: where they are others than the stage's own."""
+    factory = factory or STAGES[name]
     digest = fingerprint({"stage": name, "version": _version(factory), "settings": shaping, "before": before})
-    pool = config.pools.get(name, Pool())
-    return StageSpec(name, factory, settings, Run.folder(name, route, digest), pool)
+    workers = config.pools.get(pool or name, Pool())
+    return StageSpec(name, factory, settings, Run.folder(name, route, digest), workers)
 
 
 def _shaping(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,6 +20,8 @@ report.json, version 1. Figures that are not known are null; shares and busy fra
   - clip: null for a route without the stage "scores", else models ({identity: rows}), failed ({reason: rows})
     and by_kind, a list of {kind, pairs (scored), and for each CLIP score its median and the 5th and 95th
     percentile, null where it applies to no pair}.
+  - engine: null for a route without the pair engine, else edits, edits_kept (with a picture at least), forwards (the
+    UNet's, a batch of n counts n), slots_in_use (share), unet_seconds, vae_seconds, judge_seconds.
   - scenes: what became of the scenes drawn for the rows: drawn, made, reasons {reason: scenes}, and
     units_reported, the number of units that this is known of.
   - seconds: {stage: unit seconds}; cycles_share: seconds inside Cycles over seconds of the stage "pairs".
@@ -161,7 +163,8 @@ def _route(
         "reasons": {verdict: _reasons(found, verdict) for verdict in ("rejected", "failed")},
         "unmade": {verdict: _reasons(found, verdict, made=False) for verdict in ("rejected", "failed")},
         "by_kind": _by_kind(found),
-        "clip": _clip(found) if "scores" in folders else None,
+        "clip": _clip(found) if "scores" in folders or found.clip else None,
+        "engine": _engine(details),
         "scenes": {
             "drawn": drawn,
             "made": scenes_made,
@@ -172,6 +175,20 @@ def _route(
         "cycles_share": details["cycles_seconds"] / spent if spent else None,
         "rates": rates,
         "jobs": [job.to_dict() for job in counted],
+    }
+
+
+def _engine(details: Mapping[str, float]) -> dict[str, float] | None:
+    """Of the pair engine, over the units that reported."""
+    if "forwards" not in details:
+        return None
+    edits, kept = details["edits"], details["edits_kept"]
+    return {
+        "edits": edits,
+        "edits_kept": kept,
+        "forwards": details["forwards"],
+        "slots_in_use": details["slots_used"] / details["slots_offered"] if details["slots_offered"] else 0.0,
+        **{f"{part}_seconds": details[f"{part}_seconds"] for part in ("unet", "vae", "judge")},
     }
 
 

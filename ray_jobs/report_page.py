@@ -45,9 +45,13 @@ REASONS = {
     "caption_before_unmet": "the picture before does not show what its caption says (CLIP)",
     "caption_after_unmet": "the picture after does not show what its caption says (CLIP)",
     "change_unmet": "the pictures do not change as the captions do (CLIP)",
+    "preview": "hopeless when it was looked at part-way",
+    "too_long": "a caption has more tokens than the text model reads",
+    "nothing_shared": "the two captions have no word in common",
+    "empty_caption": "a caption is empty",
     "no_caption": "a caption is empty, so CLIP has nothing to compare",
     "bad_picture": "a picture cannot be read",
-    "not_finite": "CLIP's figures are not finite",
+    "not_finite": "latents or CLIP's figures are not finite",
     "not_scored": "CLIP's figures are missing",
     "collision": "two things would stand in each other",
     "out_of_frame": "a thing would leave the picture",
@@ -179,10 +183,10 @@ def pair_bars(part: Mapping[str, Any]) -> list[Bar]:
 
     undecided = [_bar("undecided", pairs["undecided"], tried, "lost")] if pairs["undecided"] else []
     return [
-        _bar("pairs asked for", tried, tried, "stage"),
+        _bar("pairs drawn" if part["engine"] else "pairs asked for", tried, tried, "stage"),
         *reasons("rejected", made=False),
         *reasons("failed", made=False),
-        _bar("rendered", pairs["made"], tried, "stage"),
+        _bar("with pictures" if part["engine"] else "rendered", pairs["made"], tried, "stage"),
         *reasons("rejected", made=True),
         *reasons("failed", made=True),
         *undecided,

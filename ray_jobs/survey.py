@@ -17,7 +17,17 @@ from shards.tables import read_rows, read_table
 
 REJECTS_SHOWN = 16
 _READERS = 16
-_PAIR = ("pair_id", "edit_kind", "language", "image_bytes", "verdict", "reason")
+_OF_PAIR = tuple(f"scores.{name}" for name in CLIP_SCORES)
+_PAIR = (
+    "pair_id",
+    "edit_kind",
+    "language",
+    "image_bytes",
+    "verdict",
+    "reason",
+    "provenance.details",
+    *_OF_PAIR,
+)
 _VERDICT = ("pair_id", "verdict", "reason")
 _SCORE = ("pair_id", *CLIP_SCORES, "model", "verdict", "reason")
 
@@ -156,9 +166,9 @@ def _lines(run: Run, pairs: str, verdicts: str | None, scores: str | None, unit_
             language=row["language"] or "unknown",
             verdict=judged["verdict"] or "undecided",
             reason=judged["reason"] or "",
-            made=row["verdict"] is None,
+            made=row["verdict"] is None and bool(row["image_bytes"]),
             image_bytes=row["image_bytes"] or 0,
-            clip=_clip(scored.get(row["pair_id"])),
+            clip=_clip(scored.get(row["pair_id"])) or _own_clip(row),
         )
 
 
@@ -170,6 +180,15 @@ def _by_pair(
         return {}
     table = read_table(run.storage, run.shard_key(folder, unit_id), columns)
     return {row["pair_id"]: row for row in table.to_pylist()}
+
+
+def _own_clip(row: Mapping[str, Any]) -> Clip | None:
+    """Of a pair that was scored while it was made."""
+    scores = row["scores"] or {}
+    if scores.get("clip_image") is None:
+        return None
+    details = json.loads((row["provenance"] or {}).get("details") or "{}")
+    return Clip(tuple(scores[name] for name in CLIP_SCORES), str(details.get("clip", "unknown")), "")
 
 
 def _clip(row: Mapping[str, Any] | None) -> Clip | None:

@@ -33,7 +33,7 @@ _LEADS = {
     "vi": ("", "", "", "", "ảnh chụp ", "bức ảnh có ", "có ", "hình ảnh "),
 }
 _JOINTS = {"en": (" and ", " and ", " with ", ", "), "vi": (" và ", " và ", " cùng ", ", ")}
-_FLOORS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+FLOORS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "en": {
         "plain": ("on a plain floor", "on a gray floor"),
         "wood": ("on a wooden floor", "on wooden boards"),
@@ -55,7 +55,7 @@ _FLOORS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "carpet": ("trên thảm", "trên tấm thảm đỏ"),
     },
 }
-_AROUND: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+AROUND: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "en": {
         "sunrise": ("at sunrise", "at dawn"),
         "sunset": ("at sunset", "at dusk"),
@@ -206,9 +206,9 @@ def say_caption(
     things = tuple(_mention(thing, facts.things, rng, full) for thing in facts.things)
     text = _arrangement(replace(facts, things=things), language, rng, lexicon)
     if facts.floor is not None and (full or rng.random() < SAY_FLOOR):
-        text += f" {_one_of(_FLOORS[language][facts.floor], rng)}"
+        text += f" {_one_of(FLOORS[language][facts.floor], rng)}"
     if facts.environment is not None and (full or rng.random() < SAY_AROUND):
-        text += f" {_one_of(_AROUND[language][facts.environment], rng)}"
+        text += f" {_one_of(AROUND[language][facts.environment], rng)}"
     return text[0].upper() + text[1:] + "." if rng.random() < 0.15 else text
 
 

@@ -58,6 +58,15 @@ def test_workers_of_ray_train_teach_it_too(tmp_path):
     assert list((tmp_path / "out" / "train").rglob("checkpoint/adapter_model.safetensors"))
 
 
+def known_checkpoints(out):
+    """How many Ray Train would find again: one that is written and not yet noted is lost with the job."""
+    notes = list((out / "train").glob("checkpoint_manager_snapshot.json"))
+    try:
+        return len(json.loads(notes[0].read_text())["checkpoint_results"]) if notes else 0
+    except ValueError:  # half written
+        return 0
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_job_that_was_killed_goes_on_from_its_last_epoch(tmp_path):
@@ -68,7 +77,7 @@ def test_a_job_that_was_killed_goes_on_from_its_last_epoch(tmp_path):
     command = [sys.executable, "-m", "ray_jobs", "finetune-llm", "--config", str(path)]
     first = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 240
-    while len(list((tmp_path / "out").rglob("trainer_state.json"))) < 2 and time.monotonic() < deadline:
+    while known_checkpoints(tmp_path / "out") < 2 and time.monotonic() < deadline:
         assert first.poll() is None, "it ended before it could be killed"
         time.sleep(0.2)
     first.kill()
@@ -79,7 +88,8 @@ def test_a_job_that_was_killed_goes_on_from_its_last_epoch(tmp_path):
     figures = json.loads((tmp_path / "out" / "edits" / "figures.json").read_text())
     assert 0 < figures["went_on_from"] < figures["steps"]
     assert "training: step" in again.stdout
-    assert len(list((tmp_path / "out" / "train").glob("checkpoint_2*"))) <= 3  # two, and one that was cut off
+    # Two, and what was written when it was killed and nobody had heard of yet; not one for each of the 12 epochs.
+    assert len(list((tmp_path / "out" / "train").glob("checkpoint_2*"))) <= 5
 
 
 def test_a_broken_seed_file_and_a_wrong_key_are_one_line(tmp_path, capsys):
