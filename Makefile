@@ -18,7 +18,8 @@ setup:  ## uv, .venv and the pinned packages of REQUIREMENTS, Blender's system l
 doctor: setup  ## what is installed, which stages can run here, what to do about the others
 	@$(BIN)/python -m ray_jobs doctor
 
-demo: setup  ## make pairs of images on this machine, and a report to look at
+demo: REQUIREMENTS := requirements/laptop-full.txt
+demo: setup  ## make pairs of images on this machine, from scenes and from words, and a report to look at
 	@echo "demo: making pairs into $(RUN)"
 	@$(BIN)/python -m ray_jobs generate --config configs/demo.yaml --out $(RUN)
 	@echo "demo: done; open $(CURDIR)/$(RUN)/report.html in a browser"
@@ -46,7 +47,9 @@ lock:  ## compile requirements/*.txt again; UPGRADE=1 takes the newest versions
 	@$(PYTHON) scripts/setup.py lock $(if $(UPGRADE),--upgrade)
 
 bench: setup  ## every benchmark, one after another
-	@for file in benchmarks/*.py; do echo "bench: $$file"; $(BIN)/python "$$file" || exit 1; done
+	@for file in benchmarks/[a-z]*.py; do \
+		echo "bench: $$file"; $(BIN)/python -m "benchmarks.$$(basename "$$file" .py)" || exit 1; \
+	done
 
 clean:  ## remove what tools left; .venv, runs and datasets stay
 	@echo "clean: caches"

@@ -114,6 +114,14 @@ class Batch:
                 self._slots[place] = None
         return found
 
+    def at(self, step: int) -> list[tuple[Slot, Tensor]]:
+        """Slots with just so many steps behind them, with their latents."""
+        return [
+            (slot, self._latents[place].clone())
+            for place, slot in enumerate(self._slots)
+            if slot is not None and slot.step == step
+        ]
+
     def clean_at(self, step: int) -> list[tuple[Slot, Tensor]]:
         """Slots with just so many steps behind them, with the clean latents that the model predicts there."""
         return [

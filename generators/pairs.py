@@ -416,17 +416,32 @@ def remade(
 
     settings: of the run; its ranges are not drawn from. Raises CaptionError for captions that the model cannot take.
     """
+    return [model.decode(latents) for latents in trajectories(model, settings, pairs, slots=slots)]
+
+
+def trajectories(
+    model: Diffusion,
+    settings: PairSettings,
+    pairs: Sequence[tuple[Prompt, Draw]],
+    *,
+    slots: int = 8,
+    until: int | None = None,
+) -> list[Tensor]:
+    """The latents of these pairs after `until` steps, by default all: (2, channels, h, w) float32 each, in order."""
     engine = PairEngine(model, settings, lambda some: [], slots=slots, shrink=False)
     batch, waiting = engine._batch, deque(enumerate(pairs))
-    ready = {id(prompt): engine._ready(prompt) for prompt, _ in pairs}
     found: dict[int, Tensor] = {}
-    while waiting or batch.slots:
+    while len(found) < len(pairs):
         while waiting and batch.free:
             place, (prompt, draw) = waiting.popleft()
-            batch.put(Slot(place, draw), ready[id(prompt)].context, ready[id(prompt)].alignment)
+            ready = engine._ready(prompt)
+            batch.put(Slot(place, draw), ready.context, ready.alignment)
         batch.step()
-        for slot, latents in batch.ended():
-            found[slot.owner] = model.decode(latents)
+        if until is not None:
+            for slot, latents in batch.at(until):
+                found[slot.owner] = latents
+                batch.remove(slot)
+        found |= {slot.owner: latents for slot, latents in batch.ended()}
     return [found[place] for place in range(len(pairs))]
 
 

@@ -150,8 +150,8 @@ def _identity(config: Config) -> dict[str, Any]:
     values = _described(config)
     del values["filters"], values["clip"]
     for route in values["routes"].values():
-        if route is not None:
-            del route["units"]
+        for key in ("units", "slots", "decode_batch"):
+            (route or {}).pop(key, None)
     return values
 
 

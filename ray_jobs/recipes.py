@@ -156,12 +156,19 @@ def _p2p_route(config: Config, route: PairsRoute, text: Sequence[Route]) -> Rout
         | {"edits": folders["edits"], "unique": folders["unique"], "model_identity": model, "clip": clip,
            "profile": limits, "seed": config.seed},
         shaping=shaping,
-        before=folders["unique"],
+        # What is said of a unit's edits does not change with how many units follow: a longer run goes on.
+        before=_spec(config, None, "unique", {}, _lasting(config), folders["edits"]).folder,
         factory=STAGES[P2P],
         pool=P2P,
     )  # fmt: skip
     verdicts = _verdicts(config, P2P, [pairs], profile)
     return Route(P2P, [Unit(P2P, unit.index, unit.size) for unit in units], [pairs, verdicts], "unique")
+
+
+def _lasting(config: Config) -> dict[str, Any]:
+    """What the verdicts over all edits depend on, but for the number of units."""
+    assert config.routes.edits is not None
+    return {"mend": config.routes.edits.mend, "seed": config.seed}
 
 
 def _blender_stages(config: Config, route: BlenderRoute) -> list[StageSpec]:
