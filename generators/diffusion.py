@@ -41,13 +41,14 @@ class ModelSettings:
 class Diffusion:
     """A model, loaded. schedule: its scheduler's configuration. latent_shape: (channels, height, width).
 
-    Raises ModelError for what is not a text-to-image model of Stable Diffusion's kind, and for a missing device.
+    pipeline: one of diffusers that is in memory already, in place of `settings.model`. Raises ModelError for what is
+    not a text-to-image model of Stable Diffusion's kind, and for a missing device.
     """
 
-    def __init__(self, settings: ModelSettings) -> None:
+    def __init__(self, settings: ModelSettings, pipeline: Any = None) -> None:
         self.device = _device(settings)
         self.dtype = _TYPES[settings.precision]
-        pipeline = _loaded(settings)
+        pipeline = pipeline if pipeline is not None else _loaded(settings)
         _check(pipeline, settings.model)
         self.schedule: dict[str, Any] = dict(pipeline.scheduler.config)
         self.tokenizer = pipeline.tokenizer
