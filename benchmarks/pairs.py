@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.pairs_data import Row, edits, load, prompts, starter_judge, starter_model, starter_profile
+from benchmarks.pairs_data import starter_judge, starter_model, starter_profile
 from benchmarks.pairs_edits import demo_settings, run, share
 from benchmarks.pairs_reference import Reference
 from benchmarks.pairs_yield import CACHE, REFERENCE
@@ -29,6 +29,7 @@ from generators.budget import Budget
 from generators.diffusion import rounded
 from generators.pairs import Candidate, drawn
 from generators.seeds import KINDS
+from models.starter.draws import Row, edits, load, prompts
 
 KEPT = 4
 OFTEN = 0.30  # of a prompt's draws are accepted

@@ -17,19 +17,10 @@ import numpy as np
 import torch
 import yaml
 
-from benchmarks.pairs_data import (
-    ROOT,
-    TEST,
-    Row,
-    edits,
-    prompts,
-    rows_of,
-    starter_judge,
-    starter_model,
-    starter_reader,
-)
+from benchmarks.pairs_data import ROOT, starter_judge, starter_model, starter_reader
 from generators.budget import Budget
 from generators.pairs import Clock, PairEngine, PairSettings, Preview
+from models.starter.draws import TEST, Row, edits, prompts, rows_of
 from ray_jobs.config import load
 
 BARS = {"changed": 0.85, "stayed": 0.85, "slots": 0.97, "outside": 0.05}

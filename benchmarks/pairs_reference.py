@@ -22,13 +22,14 @@ import torch
 from diffusers import EulerAncestralDiscreteScheduler
 from torch import Tensor
 
-from benchmarks.pairs_data import TEST, edits, prompts, starter_model
+from benchmarks.pairs_data import starter_model
 from benchmarks.pairs_yield import REFERENCE
 from generators.alignment import tokenized
 from generators.batch import Draw
 from generators.diffusion import Diffusion
 from generators.pairs import Prompt, drawn, remade, trajectories
 from generators.samplers import noise_of
+from models.starter.draws import TEST, edits, prompts
 
 EARLY_STEPS, EARLY_BAR, EARLY_PAIRS = 5, 1e-4, 20
 BAR, BAR_SHARE = 2 / 255, 0.99

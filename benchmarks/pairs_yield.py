@@ -12,21 +12,10 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.pairs_data import (
-    ROOT,
-    TEST,
-    Row,
-    edits,
-    load,
-    prompts,
-    rows_of,
-    starter_judge,
-    starter_model,
-    starter_reader,
-    write,
-)
+from benchmarks.pairs_data import ROOT, starter_judge, starter_model, starter_reader
 from generators.budget import Budget
 from generators.pairs import PairEngine, PairSettings
+from models.starter.draws import TEST, Row, edits, load, prompts, rows_of, write
 
 GUIDANCE = (3.0, 6.0)  # of the starter model, chosen on validation; the paper's is 7.5 to 15
 REFERENCE = PairSettings(

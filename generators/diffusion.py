@@ -52,10 +52,10 @@ class Diffusion:
         _check(pipeline, settings.model)
         self.schedule: dict[str, Any] = dict(pipeline.scheduler.config)
         self.tokenizer = pipeline.tokenizer
-        self._text = pipeline.text_encoder.to(self.device, self.dtype).eval().requires_grad_(False)
-        self._vae = pipeline.vae.to(self.device, self.dtype).eval().requires_grad_(False)
+        self._text = pipeline.text_encoder.to(self.device).eval().requires_grad_(False)
+        self._vae = pipeline.vae.to(self.device).eval().requires_grad_(False)
         self._vae.to(memory_format=torch.channels_last)
-        self.unet = pipeline.unet.to(self.device, self.dtype).eval().requires_grad_(False)
+        self.unet = pipeline.unet.to(self.device).eval().requires_grad_(False)
         self.unet.to(memory_format=torch.channels_last)
         try:
             install(self.unet)

@@ -55,6 +55,13 @@ def parser() -> argparse.ArgumentParser:
     choose.add_argument(
         "--preprocessing", choices=("ip2p", "open_clip"), default="ip2p", help="(%(default)s)"
     )
+    pairs = commands.add_parser(
+        "pair-thresholds",
+        help="choose the CLIP profile 'starter-p2p' on draws of the pair engine; half an hour",
+    )
+    pairs.add_argument("--edits", type=int, default=280, help="of each validation seed (%(default)s)")
+    pairs.add_argument("--draws", type=int, default=4, help="of each edit (%(default)s)")
+    pairs.add_argument("--threads", type=int, default=2, help="CPU threads (%(default)s)")
     learn = commands.add_parser("reader-train", help="train the reader, or go on where it stopped")
     learn.add_argument("--split", action="append", choices=sorted(SPLITS), help="default: reader_train")
     learn.add_argument("--steps", type=int, default=8000, help="of 32 pictures each (%(default)s)")
@@ -121,6 +128,8 @@ def _recipe(options: argparse.Namespace) -> int:
             recipes.measure(cache, options.model, options.threads)
         elif options.command == "thresholds":
             recipes.thresholds(options.run, options.preprocessing)
+        elif options.command == "pair-thresholds":
+            recipes.pair_thresholds(cache, options.edits, options.draws, options.threads)
     except (StorageError, OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

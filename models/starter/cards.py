@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from filters.profiles import ClipProfile, read
-from filters.weights import THRESHOLDS_FILE
+from filters.weights import THRESHOLDS, THRESHOLDS_FILE
 from models.starter.prompts import Prompt
 from models.starter.training import averaged
 from models.starter.world import HELD_OUT, SEED
@@ -36,6 +36,9 @@ def write_training(folder: Path, names: Sequence[str], checkpoints: Path, images
 def write_figures(folder: Path, figures: Mapping[str, Any]) -> None:
     _write(folder / FIGURES, figures)
     print(json.dumps(figures, indent=1))
+
+
+PAIR_THRESHOLDS_FILE = f"{THRESHOLDS}-starter-p2p.json"
 
 
 def write_card(folder: Path) -> None:
@@ -191,6 +194,29 @@ Guidance was chosen once, on {figures["validation"][str(figures["guidance"])]["p
 """
 
 
+def _pair_thresholds(folder: Path) -> str:
+    profile = read(folder / PAIR_THRESHOLDS_FILE)
+
+    def share(value: float | None) -> str:
+        return "–" if value is None else f"{value:.0%}"
+
+    lines = [
+        f"| {kind} | {one['draws']} | {one['accepted']:.0%} | {share(one['changed'])} | {share(one['stayed'])} | "
+        f"{share(one['held_out']['changed'])} | {share(one['held_out']['stayed'])} |"
+        for kind, one in profile.calibration.items()
+    ]
+    return f"""
+`{PAIR_THRESHOLDS_FILE}` holds the profile `{profile.name}`, for pairs that the starter diffusion model makes from words
+(`python -m models.starter pair-thresholds`). It was chosen on draws of composed edits: how many are accepted, and in
+how many of those, by the reader, the named change happened and the rest stayed; the same where halves of the edits
+judge each other:
+
+| kind | draws | accepted | changed | stayed | changed, other half | stayed, other half |
+|---|---:|---:|---:|---:|---:|---:|
+{chr(10).join(lines)}
+"""
+
+
 def _clip_card(folder: Path) -> str:
     figures, training = _read(folder / FIGURES), _read(folder / TRAINING)
     told = ", ".join(f"{name} {share:.1%}" for name, share in figures["told_by_attribute"].items())
@@ -211,6 +237,8 @@ half they accept:
 Wrong pairs accepted, by sort: {sorts}. Area under the ROC of all kinds together, on the half that chose:
 {found["chosen_on"]["auc"]:.3f}; the curve is in the file.
 """
+    if (folder / PAIR_THRESHOLDS_FILE).is_file():
+        chosen += _pair_thresholds(folder)
     return f"""# The starter CLIP
 
 A small open_clip model (ResNet and transformer), 128 px, fp16, {_megabytes(folder)}. It knows the starter world and

@@ -188,6 +188,46 @@ def thresholds(run: str, preprocessing: Preprocessing) -> None:
     cards.write_card(WEIGHTS / "clip")
 
 
+def pair_thresholds(cache: Path, number: int, draws: int, threads: int) -> None:
+    """The CLIP profile `starter-p2p`. Draws of each seed of validation edits are kept in the cache."""
+    import torch
+
+    from filters.clip import ClipJudge
+    from filters.profiles import BUILT_IN
+    from filters.reader import Reader
+    from filters.weights import LOCAL_DIR, ClipWeights
+    from generators.diffusion import Diffusion, ModelSettings
+    from generators.judging import ByClip
+    from models.starter import cards
+    from models.starter.draws import VALIDATION, draw, load, write
+    from models.starter.pair_thresholds import choose_all
+
+    torch.set_num_threads(threads)
+    path = cache / "pair-draws.jsonl"
+    rows = load(path)[1] if path.exists() else []
+    model = Diffusion(ModelSettings(str(WEIGHTS / "diffusion")))
+    clip = ClipJudge(ClipWeights(f"{LOCAL_DIR}{WEIGHTS / 'clip'}"))
+    judge = ByClip(clip, BUILT_IN["paper"])  # only its figures are looked at
+    for place, seed in enumerate(VALIDATION):
+        if any(row.edit // 1000 == place for row in rows):
+            continue
+        rows += draw(
+            model,
+            judge,
+            Reader.load(WEIGHTS / "reader"),
+            number=number,
+            draws=draws,
+            seed=seed,
+            first=1000 * place,
+        )
+        write(path, rows, {"seeds": VALIDATION[: place + 1]})
+        print(f"pair-thresholds: {len(rows)} draws", flush=True)
+    profile = choose_all(rows, WEIGHTS / "clip")
+    for kind, found in profile.calibration.items():
+        print(f"{kind:11} {found}")
+    cards.write_card(WEIGHTS / "clip")
+
+
 def vocabulary_size(words: Path) -> int:
     from transformers import CLIPTokenizer
 

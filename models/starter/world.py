@@ -37,7 +37,7 @@ HELD_OUT = frozenset(
 )
 
 # Matte is what most things are, and needs no word; the others must be common enough to be learned.
-_MATERIAL_DRAWS = ("matte", "matte", "metal", "checkered", "wood")
+MATERIAL_DRAWS = ("matte", "matte", "metal", "checkered", "wood")
 _NUMBERS, _NUMBER_WEIGHTS = (1, 2, 3, 4), (0.34, 0.4, 0.16, 0.1)
 # Near and low: objects are large for 16 x 16 latents, and the place behind them is seen.
 _VIEW = View(pitch=(13.0, 30.0), distance=(2.7, 3.8), inner=0.9, wall=0.0, least_area=0.025)
@@ -45,7 +45,7 @@ _SETTINGS = SamplerSettings(
     width=IMAGE_SIZE,
     height=IMAGE_SIZE,
     nouns=KINDS,
-    materials=_MATERIAL_DRAWS,
+    materials=MATERIAL_DRAWS,
     colors=COLORS,
     floors=FLOORS,
     same_noun=0.12,

@@ -112,7 +112,7 @@ def test_cards_have_a_licence_a_command_and_the_figures_that_were_measured():
 
 
 def test_demo_configuration_of_the_starter_world_is_that_of_the_models():
-    from models.starter.world import _MATERIAL_DRAWS, _VIEW, FLOORS, HELD_OUT, IMAGE_SIZE
+    from models.starter.world import _VIEW, FLOORS, HELD_OUT, IMAGE_SIZE, MATERIAL_DRAWS
     from ray_jobs.config import load
     from renderers.stage import sampler_settings
 
@@ -120,7 +120,7 @@ def test_demo_configuration_of_the_starter_world_is_that_of_the_models():
     assert route is not None and route.image_size == IMAGE_SIZE
     settings = sampler_settings(route.model_dump(mode="json"))
     assert (settings.nouns, settings.colors, settings.floors) == (KINDS, COLORS, FLOORS)
-    assert (settings.materials, settings.left_out, settings.view) == (_MATERIAL_DRAWS, HELD_OUT, _VIEW)
+    assert (settings.materials, settings.left_out, settings.view) == (MATERIAL_DRAWS, HELD_OUT, _VIEW)
 
 
 @pytest.mark.parametrize("page", ["README.md", "models/starter/weights/clip/README.md"])
