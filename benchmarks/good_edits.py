@@ -1,9 +1,9 @@
 """Whether fine-tuning pays: python -m benchmarks.good_edits [--model smollm2] [--adapter FOLDER] [--save FILE].
 
 Good edits, by `filters.edits` and in words alone, of the base model and of the same with its adapter: on 200 captions
-of the starter world, none of which is among the seeds, and on the 150 of captions.txt, written for this and for nothing
-else. Both are asked the same, held to the same JSON, and sampled alike. Kinds are asked for as often as the
-configuration says, and of the general captions as often as the seeds have them. Doubles count.
+of the starter world, none of which is among the seeds or the composed lessons, and on the 150 of captions.txt, written
+for this and for nothing else. Both are asked the same, held to the same JSON, and sampled alike. Kinds are asked for as
+often as the configuration says, and of the general captions as often as the seeds have them. Doubles count.
 """
 
 from __future__ import annotations
@@ -24,10 +24,13 @@ from generators.prepare import composed_captions
 from generators.seeds import KINDS, read_seeds
 from generators.smollm2 import prepared
 from generators.writing import Answer, Request, drawn_kind, read_answer
+from ray_jobs.config import check, read_yaml
 from ray_jobs.config_stock import Words
+from ray_jobs.finetune_llm import FinetuneConfig, lessons
 
 ROOT = Path(__file__).parents[1]
 ADAPTER = ROOT / "models" / "starter" / "weights" / "llm"
+FINETUNE = ROOT / "configs" / "finetune.yaml"
 GENERAL = Path(__file__).parent / "captions.txt"
 BARS = {"starter world": 0.80, "general": 0.60}
 
@@ -91,7 +94,8 @@ def main() -> None:
     adapter = writer.adapter
 
     seeds = read_seeds()
-    taken = {seed.before.lower() for seed in seeds}
+    learned = check(FinetuneConfig, read_yaml(FINETUNE), str(FINETUNE))
+    taken = {edit.before.lower() for edit in (*seeds, *lessons(learned))}
     usual = Counter(seed.kind for seed in seeds if seed.language == "en" and seed.kind in KINDS)
     general = GENERAL.read_text(encoding="utf-8").splitlines()
     if taken & {caption.lower() for caption in general}:

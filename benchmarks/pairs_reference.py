@@ -79,17 +79,21 @@ class Reference:
         empty = model.encode(model.empty_ids())
         context = torch.stack([empty, empty, *map(model.encode, tokens)])
         draws = iter(range(1, self.steps + 1))
+        drawn_by_theirs = theirs.randn_tensor
         theirs.randn_tensor = lambda shape, **_: noise_of(draw.seed, next(draws), tuple(shape[1:])).expand(
             shape
         )
         first = noise_of(draw.seed, 0, model.latent_shape) * scheduler.init_noise_sigma
         latents = torch.stack([first, first])
-        for number, timestep in enumerate(scheduler.timesteps[:until]):
-            self._attention.copies = draw.share > number / (self.steps - 1)
-            inputs = scheduler.scale_model_input(torch.cat([latents, latents]), timestep)
-            plain, told = model.unet(inputs, timestep, context).sample.chunk(2)
-            answer = plain + draw.guidance * (told - plain)
-            latents = scheduler.step(answer, timestep, latents).prev_sample
+        try:
+            for number, timestep in enumerate(scheduler.timesteps[:until]):
+                self._attention.copies = draw.share > number / (self.steps - 1)
+                inputs = scheduler.scale_model_input(torch.cat([latents, latents]), timestep)
+                plain, told = model.unet(inputs, timestep, context).sample.chunk(2)
+                answer = plain + draw.guidance * (told - plain)
+                latents = scheduler.step(answer, timestep, latents).prev_sample
+        finally:
+            theirs.randn_tensor = drawn_by_theirs
         return latents
 
 

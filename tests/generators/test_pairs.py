@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import generators.batch
+from benchmarks.pairs_reference import Reference
 from generators.attention import Control
 from generators.batch import Batch, Draw, Slot
 from generators.budget import Budget
@@ -19,6 +20,7 @@ from generators.pairs import (
     Prompt,
     drawn,
     remade,
+    trajectories,
 )
 from generators.samplers import noise_of
 from shards.guard import BrokenEngine
@@ -115,6 +117,19 @@ def test_a_pair_is_made_again_from_its_numbers(model):
         for made, pictures in zip(outcome.draws, again, strict=True):
             apart = np.abs(np.subtract(made.pictures, rounded(pictures), dtype=int))
             assert apart.max() <= 1
+
+
+@pytest.mark.parametrize("schedule", [{"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}, {}])
+def test_it_makes_what_the_plain_protocol_makes_one_pair_at_a_time(tmp_path, schedule):
+    folder = save_tiny(tmp_path / "m", **schedule)
+    settings = PairSettings("euler_ancestral", 8, guidance=(2, 5), share=(0.1, 0.9), cross=(0, 0))
+    pairs = [(prompt, drawn(prompt, 0, settings)) for prompt in prompts(5)]
+    ours = trajectories(Diffusion(ModelSettings(folder, device="cpu")), settings, pairs, slots=3)
+    plain = Reference(Diffusion(ModelSettings(folder, device="cpu")), 8)
+    for (prompt, draw), latents in zip(pairs, ours, strict=True):
+        wanted = plain.pair(prompt, draw)
+        assert (latents - wanted).abs().max() < 1e-4 * wanted.abs().max()
+        assert (wanted[0] - wanted[1]).abs().max() > 0.01 * wanted.abs().max()
 
 
 def test_draws_follow_from_the_prompts_seed_and_stay_in_their_ranges():

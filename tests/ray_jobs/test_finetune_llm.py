@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from generators.composed import KINDS
 from ray_jobs.config import ConfigError
-from ray_jobs.finetune_llm import FinetuneConfig, finetune, main, table
+from ray_jobs.finetune_llm import FinetuneConfig, finetune, lessons, main, table
 from tests.trainer.tiny_llm import make_tiny
 
 ROOT = Path(__file__).parents[2]
@@ -36,7 +37,8 @@ def written(tmp_path, **values):
 
 
 def test_a_model_is_taught_in_this_process_and_its_figures_kept(tmp_path):
-    figures = finetune(FinetuneConfig(**written(tmp_path)))
+    figures = finetune(FinetuneConfig(**written(tmp_path, composed={"number": 3})))
+    assert figures["composed"] == 3
     assert figures["held_out_loss"]["after"] < figures["held_out_loss"]["before"]
     assert figures["learned_from"] + figures["measured_on"] == 12
     assert figures["good_edits"]["after"]["of"] == 2 and "good edits" in table(figures)
@@ -44,6 +46,7 @@ def test_a_model_is_taught_in_this_process_and_its_figures_kept(tmp_path):
     assert (tmp_path / "out" / "edits" / "tokenizer.json").exists()
     card = (tmp_path / "out" / "edits" / "README.md").read_text()
     assert "--set sft.epochs=2.0" in card and table(figures) in card and f"{figures['steps']} steps" in card
+    assert "and 3\n  composed ones" in card
 
 
 @pytest.mark.slow
@@ -56,6 +59,15 @@ def test_workers_of_ray_train_teach_it_too(tmp_path):
     told = json.loads((tmp_path / "out" / "edits" / "adapter_config.json").read_text())
     assert told["base_model_name_or_path"] == config["model"]
     assert list((tmp_path / "out" / "train").rglob("checkpoint/adapter_model.safetensors"))
+
+
+def test_composed_lessons_are_the_same_again_and_of_the_stock(tmp_path):
+    stock = {"nouns": ["mug", "cat"], "colors": ["red", "blue"], "materials": ["metal"], "floors": ["grass"]}
+    config = FinetuneConfig(**written(tmp_path, composed={"number": 14, "stock": stock}))
+    some = lessons(config)
+    assert some == lessons(config) and len(some) == 14
+    assert {lesson.kind for lesson in some} == set(KINDS)
+    assert not any(word in lesson.before for lesson in some for word in ("green", "chair", "tree"))
 
 
 def known_checkpoints(out):
