@@ -2,7 +2,8 @@
 
 edit_labels.jsonl holds what the fine-tuned SmolLM2 wrote, as `benchmarks.good_edits --save` keeps it, and whether
 somebody who read it, without knowing what the checks say, called it a good edit: an instruction that a picture of the
-caption can follow, and a caption after it that shows what was asked and nothing else that is new.
+caption can follow, and a caption after it that shows what was asked and nothing else that is new. The rules were made
+with edit_labels_of_rules.jsonl in view, and not with edit_labels.jsonl: the first line is the honest one.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from filters.edits import EditChecks, TextEdit
 from generators.writing import read_answer
 
 LABELS = Path(__file__).parent / "edit_labels.jsonl"
+LABELS_OF_RULES = LABELS.with_name("edit_labels_of_rules.jsonl")
 BARS = {"precision": 0.90, "recall": 0.80}
 
 
@@ -65,12 +67,16 @@ def wilson(hits: int, of: int) -> tuple[float, float]:
 
 
 def main() -> None:
-    found = measured()
-    print(f"{found.of} outputs read, {found.good} of them good; the checks accept {found.accepted}")
-    for name, hits, of in (("precision", found.both, found.accepted), ("recall", found.both, found.good)):
-        low, high = wilson(hits, of)
-        print(f"{name:10} {hits / of:6.1%} ({low:.1%} to {high:.1%}), {hits} of {of}; bar {BARS[name]:.0%}")
-    print("good edits refused: " + (", ".join(f"{name} {n}" for name, n in found.reasons.items()) or "none"))
+    for path in (LABELS, LABELS_OF_RULES):
+        found = measured(path)
+        print(f"{path.name}: {found.of} outputs read, {found.good} good; the checks accept {found.accepted}")
+        for name, hits, of in (("precision", found.both, found.accepted), ("recall", found.both, found.good)):
+            low, high = wilson(hits, of)
+            print(
+                f"{name:10} {hits / of:6.1%} ({low:.1%} to {high:.1%}), {hits} of {of}; bar {BARS[name]:.0%}"
+            )
+        refused = ", ".join(f"{name} {n}" for name, n in found.reasons.items())
+        print(f"good edits refused: {refused or 'none'}")
 
 
 if __name__ == "__main__":

