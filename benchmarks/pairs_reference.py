@@ -27,7 +27,8 @@ from benchmarks.pairs_yield import REFERENCE
 from generators.alignment import tokenized
 from generators.batch import Draw
 from generators.diffusion import Diffusion
-from generators.pairs import Prompt, drawn, remade, trajectories
+from generators.pairs import Prompt, drawn
+from generators.remake import remade, trajectories
 from generators.samplers import noise_of
 from models.starter.draws import TEST, edits, prompts
 

@@ -25,6 +25,7 @@ from spatial.lexicon import Lexicon
 from spatial.vocabulary import TIMES
 
 KINDS = ("recolor", "replace", "material", "add", "remove", "time", "background")
+_TRIES = 200  # draws for an edit of a kind
 _JOINTS = (" and ", " and ", " with ", " next to ", " beside ", " to the left of ", " to the right of ")
 _REPLACE = (
     "replace {old} with {new}", "swap {old} for {new}", "turn {old} into {new}", "change {old} to {new}",
@@ -79,18 +80,25 @@ class Composer:
         return made
 
     def edits(self, seed: int, kinds: tuple[str, ...] = KINDS) -> Iterator[ComposedEdit]:
-        """Without end, the kinds by turns, no two alike; the same for the same seed."""
-        seen = set()
+        """Without end, the kinds by turns, no two alike; the same for the same seed. A kind that a small stock has no
+        more of is passed over. Raises ValueError once it has no more of any."""
+        seen: set[tuple[str, str]] = set()
+        in_vain = 0
         for number in count():
-            kind = kinds[number % len(kinds)]
-            for attempt in range(200):
-                made = self.draw(
-                    kind, np.random.default_rng(seed_for(seed, "composed", number, str(attempt)))
-                )
-                if made is not None and (made.before, made.edit) not in seen:
-                    seen.add((made.before, made.edit))
-                    yield made
-                    break
+            made = self._new(seed, number, kinds[number % len(kinds)], seen)
+            in_vain = 0 if made is not None else in_vain + 1
+            if in_vain == len(kinds):
+                raise ValueError(f"the stock gives {len(seen)} different edits and no more: name more words")
+            if made is not None:
+                seen.add((made.before, made.edit))
+                yield made
+
+    def _new(self, seed: int, number: int, kind: str, seen: set[tuple[str, str]]) -> ComposedEdit | None:
+        for attempt in range(_TRIES):
+            made = self.draw(kind, np.random.default_rng(seed_for(seed, "composed", number, str(attempt))))
+            if made is not None and (made.before, made.edit) not in seen:
+                return made
+        return None
 
     # --- kinds ----------------------------------------------------------------------------------------------
 
@@ -252,7 +260,7 @@ def _pick(words: list[str], rng: np.random.Generator, but: str | None) -> str | 
 
 def _exchanged(caption: str, old: str, new: str) -> str | None:
     """The caption with one word for another, "a" and "an" as they must be; None unless the old one is there once."""
-    if not old or len(re.findall(rf"\b{re.escape(old)}\b", caption, re.I)) != 1:
+    if not old or not new or len(re.findall(rf"\b{re.escape(old)}\b", caption, re.I)) != 1:
         return None
     changed = re.sub(rf"\b{re.escape(old)}\b", new, caption, flags=re.I)
     fixed = re.sub(

@@ -167,7 +167,7 @@ class Preview:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Ready:
+class Ready:
     """A prompt as the batch takes it. context: (2, T, width)."""
 
     prompt: Prompt
@@ -179,7 +179,7 @@ class _Ready:
 class _Active:
     """A prompt under way. results: of its draws, by number."""
 
-    ready: _Ready
+    ready: Ready
     launched: int = 0
     results: dict[int, Made] = field(default_factory=dict)
     previews: dict[int, Judged] = field(default_factory=dict)
@@ -211,7 +211,7 @@ class PairEngine:
         self._judge, self._budget, self._preview = judge, budget, preview
         self._preview_step = max(1, round(preview.at * settings.steps)) if preview else 0
         self._decode_batch, self._keep = decode_batch, keep
-        self._batch = Batch(
+        self.batch = Batch(
             model,
             self.sampler,
             model.encode(model.empty_ids()),
@@ -234,10 +234,10 @@ class PairEngine:
         while True:
             began = time.monotonic()
             failed = self._fill(waiting)
-            busy = bool(self._batch.slots)
+            busy = bool(self.batch.slots)
             if busy:
                 self._step()
-            self._judge_some(everything=not self._batch.slots)
+            self._judge_some(everything=not self.batch.slots)
             over = [one for one in self._active if one.over]
             for one in over:
                 self._active.remove(one)
@@ -255,19 +255,19 @@ class PairEngine:
     def _fill(self, waiting: Iterator[Prompt]) -> list[Outcome]:
         """Puts a pair into every free slot, while there are any to be made. Prompts that cannot be."""
         failed = []
-        while self._batch.free:
+        while self.batch.free:
             slot = self._next_slot()
             if slot is None:
                 prompt = next(waiting, None)
                 if prompt is None:
                     break
                 try:
-                    self._active.append(_Active(self._ready(prompt)))
+                    self._active.append(_Active(self.ready(prompt)))
                 except CaptionError as error:
                     failed.append(Outcome(prompt, reason=error.reason, message=str(error)))
                 continue
             ready = slot.owner.ready
-            self._batch.put(slot, ready.context, ready.alignment)
+            self.batch.put(slot, ready.context, ready.alignment)
         return failed
 
     def _next_slot(self) -> Slot | None:
@@ -282,20 +282,20 @@ class PairEngine:
                 return Slot(one, drawn(one.ready.prompt, one.launched - 1, self.settings))
         return None
 
-    def _ready(self, prompt: Prompt) -> _Ready:
+    def ready(self, prompt: Prompt) -> Ready:
         began = time.monotonic()
         before, after = (tokenized(self.model.tokenizer, text) for text in (prompt.before, prompt.after))
         found = align(before, after, self.settings.mode)
         context = torch.stack([self.model.encode(tokens.ids) for tokens in (before, after)])
         self.clock.text += time.monotonic() - began
-        return _Ready(prompt, context, found)
+        return Ready(prompt, context, found)
 
     def _let_go(self, one: _Active) -> None:
         """Frees what is still under way of a prompt that needs no more."""
-        for slot in self._batch.slots:
+        for slot in self.batch.slots:
             if slot.owner is one:
                 one.forwards += slot.forwards
-                self._batch.remove(slot)
+                self.batch.remove(slot)
         one.forwards += sum(slot.forwards for slot, _ in self._ended if slot.owner is one)
         self._ended = deque(pair for pair in self._ended if pair[0].owner is not one)
         self._looks = deque(pair for pair in self._looks if pair[0].owner is not one)
@@ -304,9 +304,9 @@ class PairEngine:
     # --- a step, and what comes of it -----------------------------------------------------------------------
 
     def _step(self) -> None:
-        began, clock, used = time.monotonic(), self.clock, len(self._batch.slots)
+        began, clock, used = time.monotonic(), self.clock, len(self.batch.slots)
         try:
-            offered = self._batch.step()
+            offered = self.batch.step()
         except RuntimeError as error:  # torch.OutOfMemoryError is one
             if not isinstance(error, torch.OutOfMemoryError) and "memory" not in str(error).lower():
                 raise BrokenEngine(
@@ -317,16 +317,16 @@ class PairEngine:
         clock.unet += time.monotonic() - began
         clock.steps, clock.used, clock.offered = clock.steps + 1, clock.used + used, clock.offered + offered
         if self._preview_step:
-            self._looks.extend(self._batch.clean_at(self._preview_step))
-        self._ended.extend(self._batch.ended())
+            self._looks.extend(self.batch.clean_at(self._preview_step))
+        self._ended.extend(self.batch.ended())
 
     def _make_room(self) -> None:
         """Half of the slots; the pairs of the other half begin again, and come out the same."""
-        if self._batch.size == 1:
+        if self.batch.size == 1:
             raise BrokenEngine(
                 f"no memory on {self.model.device} for a single pair: take half precision or a smaller model"
             )
-        for slot in self._batch.halve():
+        for slot in self.batch.halve():
             slot.owner.forwards += slot.forwards
             slot.step = 0
             self._again.append(slot)
@@ -348,9 +348,9 @@ class PairEngine:
         for (slot, _), judged in zip(some, self._answers(some, preview=True)[0], strict=True):
             if self._preview.drop and judged.verdict != "accepted":
                 spent = FORWARDS * self._preview_step
-                if slot in self._batch.slots:
+                if slot in self.batch.slots:
                     spent = slot.forwards
-                    self._batch.remove(slot)
+                    self.batch.remove(slot)
                 self._ended = deque(pair for pair in self._ended if pair[0] is not slot)
                 self._record(slot, Judged("rejected", "preview", judged.scores), None, spent, judged)
             else:
@@ -407,42 +407,6 @@ class PairEngine:
                 # What was judged beyond is no part of the result, however many slots there are.
                 one.over = True
                 one.results = {n: kept for n, kept in one.results.items() if n < judged_so_far}
-
-
-def remade(
-    model: Diffusion, settings: PairSettings, pairs: Sequence[tuple[Prompt, Draw]], *, slots: int = 8
-) -> list[Tensor]:
-    """The pictures of these pairs, made again: (2, h, w, 3) float32 in 0..1 each, not rounded, in order.
-
-    settings: of the run; its ranges are not drawn from. Raises CaptionError for captions that the model cannot take.
-    """
-    return [model.decode(latents) for latents in trajectories(model, settings, pairs, slots=slots)]
-
-
-def trajectories(
-    model: Diffusion,
-    settings: PairSettings,
-    pairs: Sequence[tuple[Prompt, Draw]],
-    *,
-    slots: int = 8,
-    until: int | None = None,
-) -> list[Tensor]:
-    """The latents of these pairs after `until` steps, by default all: (2, channels, h, w) float32 each, in order."""
-    engine = PairEngine(model, settings, lambda some: [], slots=slots, shrink=False)
-    batch, waiting = engine._batch, deque(enumerate(pairs))
-    found: dict[int, Tensor] = {}
-    while len(found) < len(pairs):
-        while waiting and batch.free:
-            place, (prompt, draw) = waiting.popleft()
-            ready = engine._ready(prompt)
-            batch.put(Slot(place, draw), ready.context, ready.alignment)
-        batch.step()
-        if until is not None:
-            for slot, latents in batch.at(until):
-                found[slot.owner] = latents
-                batch.remove(slot)
-        found |= {slot.owner: latents for slot, latents in batch.ended()}
-    return [found[place] for place in range(len(pairs))]
 
 
 def _counted(one: _Active) -> tuple[int, int]:

@@ -80,7 +80,8 @@ def replayed(config: Config, pair_id: str, *, model: str | None = None) -> Repla
     from generators.batch import Draw
     from generators.diffusion import Diffusion, ModelError, ModelSettings, rounded
     from generators.diffusion_identity import ModelMissing, identity
-    from generators.pairs import Candidate, PairSettings, Prompt, remade
+    from generators.pairs import Candidate, PairSettings, Prompt
+    from generators.remake import remade
     from generators.render import load_judge
     from ray_jobs.recipes import routes
     from shards.images import decode

@@ -14,7 +14,8 @@ from PIL import Image, ImageDraw
 
 from generators.batch import Draw
 from generators.diffusion import Diffusion, ModelSettings, Pixels, rounded
-from generators.pairs import PairSettings, Prompt, remade
+from generators.pairs import PairSettings, Prompt
+from generators.remake import remade
 from models.starter.recipes import WEIGHTS
 from ray_jobs.gallery import sheet_font
 

@@ -37,6 +37,12 @@ def test_the_same_seed_gives_the_same_edits_and_no_two_are_alike(some):
     assert len({(edit.before, edit.edit) for edit in some}) == len(some)
 
 
+def test_a_stock_that_is_used_up_is_an_error_and_not_a_hang():
+    small = {"nouns": ["mug"], "colors": ["red"], "materials": ["matte"], "floors": ["grass"]}
+    with pytest.raises(ValueError, match="name more words"):
+        list(Composer(small).edits(1, kinds=("recolor", "material")))
+
+
 def test_every_edit_passes_the_checks_of_edits_in_words(some):
     checks = EditChecks()
     assert [e for e in some if checks.reason(TextEdit(e.before, e.edit, e.after)) is not None] == []

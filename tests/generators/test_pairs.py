@@ -19,9 +19,8 @@ from generators.pairs import (
     Preview,
     Prompt,
     drawn,
-    remade,
-    trajectories,
 )
+from generators.remake import remade, trajectories
 from generators.samplers import noise_of
 from shards.guard import BrokenEngine
 from tests.generators.diffusion_models import save_tiny, tiny_unet
@@ -83,10 +82,10 @@ def test_other_slots_do_not_change_a_pair_by_a_single_bit(model, sampler):
     for neighbours, found in ((0, alone), (3, crowded)):
         batch = Batch(model, engine.sampler, model.encode(model.empty_ids()), 4, shrink=False)
         for other in prompts(neighbours + 1)[1:]:
-            ready = engine._ready(other)
+            ready = engine.ready(other)
             batch.put(Slot(None, Draw(0, other.seed, 9.0, 0.9, 0.0)), ready.context, ready.alignment)
             batch.step()  # each neighbour at a step of its own
-        ready = engine._ready(prompt)
+        ready = engine.ready(prompt)
         batch.put(Slot("mine", draw), ready.context, ready.alignment)
         while batch.slots:
             batch.step()
@@ -223,7 +222,7 @@ def test_out_of_memory_halves_the_slots_and_goes_on(model, monkeypatch):
     wanted, _ = results(model, slots=2, budget=budget)
     out_of_memory_above(model, monkeypatch, 8)
     found, engine = results(model, slots=8, budget=budget)
-    assert engine._batch.size == 2
+    assert engine.batch.size == 2
     assert_alike(found, wanted, most=1)
 
 
@@ -251,7 +250,7 @@ def test_local_blend_leaves_the_first_picture_outside_of_the_words(model):
 
 def test_control_that_no_pair_has_costs_nothing(model):
     engine = PairEngine(model, SETTINGS, everything, slots=2)
-    batch = engine._batch
+    batch = engine.batch
     control = batch._control([None, None], torch.zeros(2, dtype=torch.long), torch.arange(2))
     assert control == Control(None, None, None, None, None) or (
         control.inject is None and control.mapped is None

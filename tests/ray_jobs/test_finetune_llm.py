@@ -62,7 +62,12 @@ def test_workers_of_ray_train_teach_it_too(tmp_path):
 
 
 def test_composed_lessons_are_the_same_again_and_of_the_stock(tmp_path):
-    stock = {"nouns": ["mug", "cat"], "colors": ["red", "blue"], "materials": ["metal"], "floors": ["grass"]}
+    stock = {
+        "nouns": ["mug", "cat"],
+        "colors": ["red", "blue"],
+        "materials": ["metal", "wood"],
+        "floors": ["grass"],
+    }
     config = FinetuneConfig(**written(tmp_path, composed={"number": 14, "stock": stock}))
     some = lessons(config)
     assert some == lessons(config) and len(some) == 14
