@@ -146,6 +146,7 @@ def test_a_longer_run_goes_on_with_the_pairs_that_it_has(made, tmp_path, capsys)
     assert before.items() <= after.items() and len(run.done(folder)) == 3
 
 
+@pytest.mark.slow
 def test_the_same_run_again_makes_the_same_pairs_and_another_profile_other_verdicts(
     made, tmp_path, models, endpoint
 ):
