@@ -5,7 +5,7 @@ shares of attention control. When a slot ends, or its prompt needs no more, the 
 always full, across prompts.
 
 Noise is a function of (seed, step), drawn on the CPU and shared by the pair's two pictures. What a pair looks like
-therefore depends on its own numbers alone, not on slot, batch or device, and any pair can be made again from its row.
+therefore depends on its own numbers alone, but for rounding, and any pair can be made again from its row.
 Which draws of a prompt count does not depend on slots either: those up to the one that was the last needed.
 """
 
@@ -308,7 +308,7 @@ class PairEngine:
         try:
             offered = self.batch.step()
         except RuntimeError as error:  # torch.OutOfMemoryError is one
-            if not isinstance(error, torch.OutOfMemoryError) and "memory" not in str(error).lower():
+            if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error).lower():
                 raise BrokenEngine(
                     f"the UNet on {self.model.device}: {str(error).splitlines()[0]}"
                 ) from error
