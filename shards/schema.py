@@ -158,6 +158,37 @@ PAIRS = with_features(
 )
 """Pairs: images, and everything known when they were made. Immutable."""
 
+_UNPUBLISHED = ("verdict", "reason")  # what is published is accepted
+_PICTURES = ("original_image", "edited_image")
+
+PUBLISHED = with_features(
+    pa.schema(
+        [
+            *(field for field in PAIRS if field.name not in _UNPUBLISHED),
+            ("inverse_of", pa.string()),  # the pair that this one undoes, where it was made from another
+        ]
+    )
+)
+"""Rows of a published dataset's data files: pairs that were accepted, all their scores in one place."""
+
+_SEEN_STRUCT = pa.struct([field for field in OBJECT_STRUCT if field.name != "mask"])
+
+INDEX = with_features(
+    pa.schema(
+        [
+            *(
+                pa.field(field.name, pa.list_(_SEEN_STRUCT)) if field.type == OBJECTS else field
+                for field in PUBLISHED
+                if field.name not in _PICTURES
+            ),
+            ("file", pa.string()),  # relative to the version
+            ("row_group", pa.int32()),
+            ("row", pa.int32()),  # within the row group
+        ]
+    )
+)
+"""Rows of a published dataset's indices: all but pictures and masks, and where those lie."""
+
 SCORES = with_features(
     pa.schema(
         [
