@@ -13,6 +13,8 @@ JOBS = {
     "status": "say how far a run is, from anywhere",
     "rejudge": "decide again with another profile of thresholds; pictures and scores stay",
     "replay": "make a pair again from its row, and lay it beside what was stored",
+    "publish": "make an immutable version of a dataset from the accepted pairs of runs",
+    "verify": "check every file of a dataset against its manifest",
     "prune": "delete a run's folders that are no longer current; asks first",
     "finetune-llm": "teach a language model to write edits",
     "doctor": "say what is installed, which stages can run here, and what to do about the others",

@@ -23,6 +23,7 @@ from shards.storage import NotFound, Storage, StorageError, open_storage
 MANIFEST_FILE = "MANIFEST.json"
 LATEST_FILE = "LATEST"
 SCHEMA_VERSION = 1
+TOOL = {"name": "spatialpix", "version": "0.1.0"}  # as in pyproject.toml
 SPLITS = ("train", "validation", "test")
 
 
@@ -78,7 +79,10 @@ class Manifest:
             if told != _canonical(values):
                 raise ValueError("its sha256 is not that of its content")
             values["files"] = tuple(DatasetFile(**file) for file in values["files"])
-            return cls(**{**values, **{name: tuple(values[name]) for name in ("survival", "parents")}})
+            found = cls(**{**values, **{name: tuple(values[name]) for name in ("survival", "parents")}})
+            if found.to_bytes() != data:  # white space, or the same text in other letters
+                raise ValueError("it was written by another hand")
+            return found
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise StorageError("corrupt", f"{where} is no whole manifest: {error}") from error
 

@@ -11,6 +11,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -20,6 +21,7 @@ from typing import BinaryIO
 from shards.objects import Entry, NotFound, StorageError, check_key
 
 _HIDDEN = ".~"  # temporary files and locks; listings leave them out
+_COPY_BYTES = 1 << 20
 _LOCK = f"{_HIDDEN}lock"
 
 _REASONS = {
@@ -64,6 +66,12 @@ class LocalStorage:
             temporary.replace(path)
 
     def create(self, key: str, data: bytes) -> bool:
+        return self._create(key, data)
+
+    def create_file(self, key: str, path: Path) -> bool:
+        return self._create(key, path)
+
+    def _create(self, key: str, data: bytes | Path) -> bool:
         path = self.path(key)
         with _clear_errors(path):
             if path.exists():  # the common case of a lost race, without writing the data first
@@ -154,13 +162,17 @@ def _walk(folder: Path, key: str, prefix: str) -> Iterator[Entry]:
 
 
 @contextmanager
-def _written_beside(path: Path, data: bytes) -> Iterator[Path]:
-    """A synced temporary file with `data` beside `path`; afterwards it is gone, the folder synced."""
+def _written_beside(path: Path, data: bytes | Path) -> Iterator[Path]:
+    """A synced temporary file with `data`, or with what a file holds, beside `path`; afterwards it is gone."""
     _make_folder(path.parent)
     temporary = path.with_name(f"{_HIDDEN}{uuid.uuid4().hex}")
     try:
         with temporary.open("xb") as file:
-            file.write(data)
+            if isinstance(data, Path):
+                with data.open("rb") as source:
+                    shutil.copyfileobj(source, file, _COPY_BYTES)
+            else:
+                file.write(data)
             file.flush()
             os.fsync(file.fileno())
         yield temporary

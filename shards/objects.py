@@ -1,4 +1,4 @@
-"""What a storage is: the ten calls that the rest of the project needs, and the errors that they raise.
+"""What a storage is: the eleven calls that the rest of the project needs, and the errors that they raise.
 
 All guarantees of a run rest on one of them: `create` puts an object only where there is none, whole or not at
 all, and tells exactly one of many callers that it was the first.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import BinaryIO, Protocol, Self
 
 
@@ -60,6 +61,9 @@ class Storage(Protocol):
 
     def create(self, key: str, data: bytes) -> bool:
         """Puts the object if there is none. False: somebody was first, and theirs stays untouched."""
+
+    def create_file(self, key: str, path: Path) -> bool:
+        """`create` with the content of a file of this machine, which need not fit into memory."""
 
     def replace(self, key: str, data: bytes, etag: str) -> str | None:
         """Overwrites the version that `etag` names. The new etag; None if another version is there by now."""

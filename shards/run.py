@@ -63,7 +63,7 @@ class Run:
                 storage.create(f"history/run-{_now()}-{uuid.uuid4().hex[:8]}.yaml", old)
             return text
 
-        _update(storage, RUN_FILE, keep)
+        update(storage, RUN_FILE, keep)
         return run
 
     @classmethod
@@ -127,7 +127,7 @@ class Run:
             }
             return json.dumps(merged, indent=2, sort_keys=True).encode()
 
-        _update(self.storage, CURRENT_FILE, merge)
+        update(self.storage, CURRENT_FILE, merge)
 
     def append_reports(self, reports: Iterable[UnitReport]) -> str | None:
         """Writes the reports as a small file of their own; its key, or None if there were none."""
@@ -171,7 +171,7 @@ def _unit_id(key: str) -> str:
     return key.rpartition("/part-")[2].removesuffix(".parquet")
 
 
-def _update(storage: Storage, key: str, change: Callable[[bytes], bytes]) -> None:
+def update(storage: Storage, key: str, change: Callable[[bytes], bytes]) -> None:
     """Replaces an object by what `change` makes of it (of b"" where there is none), losing no change."""
     while True:
         try:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypedDict, cast
 
@@ -113,6 +114,9 @@ class S3Storage:
     def create(self, key: str, data: bytes) -> bool:
         return self._put_if(key, data, {"IfNoneMatch": "*"}) is not None
 
+    def create_file(self, key: str, path: Path) -> bool:
+        return self._put_if(key, path, {"IfNoneMatch": "*"}) is not None
+
     def replace(self, key: str, data: bytes, etag: str) -> str | None:
         return self._put_if(key, data, {"IfMatch": etag})
 
@@ -169,7 +173,7 @@ class S3Storage:
         check_key(key)
         return f"{self.prefix}/{key}" if self.prefix else key
 
-    def _put_if(self, key: str, data: bytes, condition: _Condition) -> str | None:
+    def _put_if(self, key: str, data: bytes | Path, condition: _Condition) -> str | None:
         """The etag of what we put; None if the condition did not hold."""
         token = uuid.uuid4().hex
         with self._clear_errors(key):
@@ -177,7 +181,7 @@ class S3Storage:
                 try:
                     etag = self._put(key, data, condition, token)
                     # Some servers look and then complete, and two that race may both be told that they won.
-                    large = len(data) >= self.options.multipart_from
+                    large = _size(data) >= self.options.multipart_from
                     return self._etag_if_ours(key, token) if large else etag
                 except exceptions.ClientError as error:
                     code = _code(error)
@@ -192,18 +196,20 @@ class S3Storage:
                     time.sleep(random.uniform(0.0, 0.05 * 2**attempt))
         raise AssertionError("unreachable")
 
-    def _put(self, key: str, data: bytes, condition: _Condition, token: str) -> str:
+    def _put(self, key: str, data: bytes | Path, condition: _Condition, token: str) -> str:
         """The new object's etag. Raises botocore's errors."""
         bucket, full, client = self.bucket, self._full(key), self._client
         metadata = {_TOKEN: token} if token else {}
-        if len(data) < self.options.multipart_from:
-            put = client.put_object(Bucket=bucket, Key=full, Body=data, Metadata=metadata, **condition)
+        size = _size(data)
+        if size < self.options.multipart_from:
+            body = _part(data, 0, size)
+            put = client.put_object(Bucket=bucket, Key=full, Body=body, Metadata=metadata, **condition)
             return put["ETag"]
         upload = client.create_multipart_upload(Bucket=bucket, Key=full, Metadata=metadata)["UploadId"]
 
         def send(number: int) -> Any:
             start = (number - 1) * self.options.part
-            body = data[start : start + self.options.part]
+            body = _part(data, start, self.options.part)
             answer = client.upload_part(
                 Bucket=bucket, Key=full, UploadId=upload, PartNumber=number, Body=body
             )
@@ -212,7 +218,7 @@ class S3Storage:
 
         try:
             with ThreadPoolExecutor(4) as pool:
-                parts = list(pool.map(send, range(1, -(-len(data) // self.options.part) + 1)))
+                parts = list(pool.map(send, range(1, -(-size // self.options.part) + 1)))
             done = client.complete_multipart_upload(
                 Bucket=bucket, Key=full, UploadId=upload, MultipartUpload={"Parts": parts}, **condition
             )
@@ -307,6 +313,19 @@ class _Ranges(io.RawIOBase):
         view[: len(data)] = data
         self._at += len(data)
         return len(data)
+
+
+def _size(data: bytes | Path) -> int:
+    return len(data) if isinstance(data, bytes) else data.stat().st_size
+
+
+def _part(data: bytes | Path, start: int, size: int) -> bytes:
+    """At most `size` bytes from `start`: of a file, only they are in memory."""
+    if isinstance(data, bytes):
+        return data[start : start + size]
+    with data.open("rb") as file:
+        file.seek(start)
+        return file.read(size)
 
 
 def _connect(options: S3Options) -> S3Client:

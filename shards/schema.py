@@ -166,6 +166,7 @@ PUBLISHED = with_features(
         [
             *(field for field in PAIRS if field.name not in _UNPUBLISHED),
             ("inverse_of", pa.string()),  # the pair that this one undoes, where it was made from another
+            ("held_out", pa.bool_()),  # shows a combination of asset and colour that `train` never shows
         ]
     )
 )

@@ -36,13 +36,22 @@ def from_rows(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
 
 def write_table(table: pa.Table, footer: Mapping[str, str]) -> bytes:
     """The table as one Parquet file, with `footer` as further metadata of the file."""
-    leaves = [leaf for field in table.schema for leaf in _leaves(field.name, field.type)]
-    pictures = {f"{field.name}.bytes" for field in table.schema if field.type == IMAGE}
-    plain = [leaf for leaf in leaves if leaf not in pictures]
     buffer = io.BytesIO()
-    with pq.ParquetWriter(
-        buffer,
-        table.schema,
+    with table_writer(buffer, table.schema) as writer:
+        for group in _row_groups(table):
+            writer.write_table(group, row_group_size=max(1, len(group)))
+        writer.add_key_value_metadata(dict(footer))
+    return buffer.getvalue()
+
+
+def table_writer(sink: Any, schema: pa.Schema) -> pq.ParquetWriter:
+    """A writer of Parquet as this project's readers want it, into a path or a file; closed by its `with`."""
+    leaves = [leaf for field in schema for leaf in _leaves(field.name, field.type)]
+    pictures = {f"{field.name}.bytes" for field in schema if field.type == IMAGE}
+    plain = [leaf for leaf in leaves if leaf not in pictures]
+    return pq.ParquetWriter(
+        sink,
+        schema,
         compression={leaf: "none" if leaf in pictures else "zstd" for leaf in leaves},
         use_dictionary=plain,
         column_encoding=dict.fromkeys(pictures, "PLAIN"),
@@ -50,11 +59,7 @@ def write_table(table: pa.Table, footer: Mapping[str, str]) -> bytes:
         write_page_index=True,
         write_page_checksum=True,
         use_content_defined_chunking=_CHUNKING,
-    ) as writer:
-        for group in _row_groups(table):
-            writer.write_table(group, row_group_size=max(1, len(group)))
-        writer.add_key_value_metadata(dict(footer))
-    return buffer.getvalue()
+    )
 
 
 def read_table(storage: Storage, key: str, columns: Sequence[str] | None = None) -> pa.Table:
@@ -62,7 +67,7 @@ def read_table(storage: Storage, key: str, columns: Sequence[str] | None = None)
 
     Raises NotFound, and StorageError("corrupt") for anything that is not a whole Parquet file.
     """
-    with _opened(storage, key) as file:
+    with opened(storage, key) as file:
         table = file.read(columns=list(columns) if columns is not None else None)
     # The footer is the file's, not the table's: tables of two shards have one schema.
     metadata = {k: v for k, v in (table.schema.metadata or {}).items() if k in _INTERNAL}
@@ -77,7 +82,7 @@ def read_rows(
     Raises as `read_table` does, and IndexError for a row that is not there.
     """
     found = []
-    with _opened(storage, key) as file:
+    with opened(storage, key) as file:
         first = 0
         for group in range(file.num_row_groups):
             behind = first + file.metadata.row_group(group).num_rows
@@ -92,13 +97,17 @@ def read_rows(
 
 def read_footer(storage: Storage, key: str) -> dict[str, str]:
     """What `write_table` was given as footer, without reading rows."""
-    with _opened(storage, key) as file:
+    with opened(storage, key) as file:
         metadata = file.metadata.metadata or {}
         return {k.decode(): v.decode() for k, v in metadata.items() if k not in _INTERNAL}
 
 
 @contextmanager
-def _opened(storage: Storage, key: str) -> Iterator[pq.ParquetFile]:
+def opened(storage: Storage, key: str) -> Iterator[pq.ParquetFile]:
+    """The Parquet file, page checksums verified in every read.
+
+    Raises NotFound, and StorageError("corrupt") for anything that is not a whole Parquet file, also out of the block.
+    """
     with storage.open(key) as source:
         try:
             yield pq.ParquetFile(source, pre_buffer=True, page_checksum_verification=True)

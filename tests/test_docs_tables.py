@@ -20,11 +20,12 @@ from filters import geometry, profiles
 from filters.weights import ClipWeights
 from ray_jobs import report_page
 from ray_jobs.config import Config, Pool, load
+from ray_jobs.config_publish import Publish
 from ray_jobs.recipes import routes
 from shards.features import IMAGE
 from shards.schema import PAIRS, SCORES, VERDICTS
 from spatial.instruction import KINDS
-from tests.pages import FORMAT, OPERATIONS, ROOT, names, section, table
+from tests.pages import FORMAT, OPERATIONS, PAGES, ROOT, names, section, table
 
 
 def type_name(kind: pa.DataType) -> str:
@@ -148,12 +149,19 @@ def _default(value: Any) -> str:
         return "none"
     if isinstance(value, dict) and value and set(value.values()) == {1.0}:
         return "all"
-    return f"`{value}`" if isinstance(value, str) else f"`{json.dumps(value)}`"
+    return f"`{value}`" if isinstance(value, str) and value else f"`{json.dumps(value)}`"
 
 
 def test_configuration_keys_and_defaults_are_those_of_the_code():
     documented = [(names(row[0])[0], row[1]) for row in table(section(OPERATIONS, "Configuration"))]
     assert documented == list(keys(Config))
+
+
+def test_keys_of_publishing_and_defaults_are_those_of_the_code():
+    documented = [
+        (names(row[0])[0], row[1]) for row in table(section(PAGES["docs/publish.md"], "Configuration"))
+    ]
+    assert documented == list(keys(Publish))
 
 
 def clip_model(folder: Path, weights: bytes = b"weights") -> Path:

@@ -1,0 +1,445 @@
+"""A version is whole or not there, the same bytes whoever makes it, and nothing of a run leaks between its splits."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import re
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from ray_jobs import __main__ as command
+from ray_jobs.config_publish import ConfigError, Publish
+from ray_jobs.publication import check_version, open_source, publish
+from ray_jobs.workers import ThisProcess
+from shards.dataset import LATEST_FILE, MANIFEST_FILE, TOOL, open_dataset, read_latest
+from shards.splits import is_held_out
+from shards.storage import open_storage
+from shards.units import Unit
+from tests.pages import ROOT
+from tests.runs_by_hand import FOLDERS, commit, hand_made_row, hand_made_run
+
+SETTINGS = Publish.model_validate(
+    {"splits": {"train": 0.6, "validation": 0.2, "test": 0.2, "held_out": 0.03}, "file_mb": 0.03}
+)
+
+
+def made(folder: Path, version="1.0.0", settings=SETTINGS, runs=("run",)):
+    sources = [open_source(str(folder / run)) for run in runs]
+    return publish(
+        sources, open_storage(str(folder / "data")), version, settings, ThisProcess(), lambda _: None
+    )
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and "leases" not in path.parts and not path.name.startswith(".~")
+    }
+
+
+def rows(version: Path, columns=None) -> list[dict]:
+    return [
+        row | {"split": path.name.split("-")[0]}
+        for path in sorted(version.rglob("data/*/*.parquet"))
+        for row in pq.read_table(path, columns=columns).to_pylist()
+    ]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """A run, and a dataset of it."""
+    folder = tmp_path_factory.mktemp("publish")
+    hand_made_run(str(folder / "run"), units=6, size=8)
+    made(folder)
+    return folder
+
+
+def test_every_accepted_pair_is_there_once_with_its_inverse_and_no_other(folder):
+    found = rows(folder / "data/v1.0.0", ["pair_id", "inverse_of"])
+    originals = [row["pair_id"] for row in found if row["inverse_of"] is None]
+    run = open_source(str(folder / "run")).run.id[:8]
+    accepted = [
+        f"{run}-blender-{unit:07d}-{row:03d}" for unit in range(6) for row in range(8) if row % 4 != 3
+    ]
+    assert sorted(originals) == accepted
+    inverses = {row["pair_id"]: row["inverse_of"] for row in found if row["inverse_of"]}
+    assert inverses == {f"{name}-inverse": name for name in accepted}
+
+
+def test_an_inverse_has_the_pictures_swapped_and_stands_behind_its_original_in_one_split(folder):
+    found = rows(folder / "data/v1.0.0")
+    place = {row["pair_id"]: number for number, row in enumerate(found)}
+    by_name = {row["pair_id"]: row for row in found}
+    for row in found:
+        if (name := row["inverse_of"]) is None:
+            continue
+        original = by_name[name]
+        assert place[row["pair_id"]] == place[name] + 1 and row["split"] == original["split"]
+        for first, second in (("original_image", "edited_image"), ("objects_before", "objects_after")):
+            assert (row[first], row[second]) == (original[second], original[first])
+        assert row["hashes"]["pixel_before"] == original["hashes"]["pixel_after"]
+        assert row["scores"]["visible_before"] == original["scores"]["visible_after"]
+        assert row["scores"]["clip_text_after"] == original["scores"]["clip_text_before"]
+        assert row["scores"]["holds"] is None and original["scores"]["holds"] == 1
+        assert {row["operations"][0]["direction"], original["operations"][0]["direction"]} == {
+            "left",
+            "right",
+        }
+
+
+def test_scores_of_clip_are_those_of_the_pair(folder):
+    found = rows(folder / "data/v1.0.0", ["scores", "inverse_of"])
+    assert {round(row["scores"]["clip_direction"], 4) for row in found} == {0.5}
+    assert {round(row["scores"]["percent_error"], 4) for row in found} == {0.1}
+
+
+def test_held_out_combinations_are_in_test_alone(folder):
+    found = rows(folder / "data/v1.0.0", ["objects_before", "objects_after", "held_out"])
+    shown = {split: set() for split in ("train", "validation", "test")}
+    for row in found:
+        combinations = {f"{t['name']}/{t['color']}" for t in row["objects_before"] + row["objects_after"]}
+        held = {c for c in combinations if is_held_out(c, 0.03)}
+        assert row["held_out"] == bool(held)
+        shown[row["split"]] |= held
+    assert shown["train"] == shown["validation"] == set() and shown["test"]
+
+
+def test_pairs_that_share_a_picture_or_a_scene_are_in_one_split(tmp_path):
+    run = hand_made_run(str(tmp_path / "run"), units=30, size=2, finished=False)
+    table = pq.read_table(tmp_path / "run" / FOLDERS["pairs"] / "part-blender-0000000.parquet").to_pylist()
+    for number in range(8):  # every scene of the first unit once more, with another picture before
+        fresh = hand_made_row(9, Unit("blender", 90 + number, 1), 0, run.id)
+        shared = table[number % 2]
+        fresh["hashes"] = {**fresh["hashes"], "pixel_before": shared["hashes"]["pixel_before"]}
+        commit(run, f"blender-{90 + number:07d}", [fresh])
+    run.set_current({"blender": FOLDERS})
+    made(tmp_path)
+    splits: dict[str, set[str]] = {}
+    for row in rows(tmp_path / "data/v1.0.0", ["hashes", "inverse_of"]):
+        if row["inverse_of"] is None:
+            splits.setdefault(row["hashes"]["pixel_before"], set()).add(row["split"])
+    assert {len(found) for found in splits.values()} == {1}
+    assert len({next(iter(found)) for found in splits.values()}) == 3
+
+
+def test_the_index_has_every_row_and_says_where_it_lies(folder):
+    version = folder / "data/v1.0.0"
+    for split in ("train", "validation", "test"):
+        index = pq.read_table(version / "index" / f"{split}.parquet").to_pylist()
+        assert [r["pair_id"] for r in index] == [
+            r["pair_id"] for r in rows(version, ["pair_id"]) if r["split"] == split
+        ]
+        for row in index[:: max(1, len(index) // 7)]:
+            group = pq.ParquetFile(version / row["file"]).read_row_group(row["row_group"]).to_pylist()
+            there = group[row["row"]]
+            assert there["pair_id"] == row["pair_id"] and there["edit_prompt"] == row["edit_prompt"]
+            assert row["objects_before"][0].keys() == there["objects_before"][0].keys() - {"mask"}
+            assert "original_image" not in row
+
+
+def test_files_are_cut_by_size_and_named_by_their_number(folder):
+    names = [
+        p.relative_to(folder / "data/v1.0.0").as_posix() for p in sorted(folder.rglob("data/*/*.parquet"))
+    ]
+    train = [name for name in names if "/train-" in name]
+    assert len(train) > 1
+    assert train == [f"data/blender/train-{n:05d}-of-{len(train):05d}.parquet" for n in range(len(train))]
+
+
+def test_row_groups_are_no_larger_than_asked(tmp_path):
+    hand_made_run(str(tmp_path / "run"), units=2, size=8)
+    settings = SETTINGS.model_copy(update={"file_mb": 500.0, "row_group_mb": 0.02})
+    made(tmp_path, settings=settings)
+    sizes = [
+        (file.read_row_group(group).nbytes, file.metadata.row_group(group).num_rows)
+        for path in (tmp_path / "data").rglob("data/*/*.parquet")
+        for file in [pq.ParquetFile(path)]
+        for group in range(file.num_row_groups)
+    ]
+    assert len(sizes) > 3
+    assert all(size <= 25_000 or number == 1 for size, number in sizes)
+
+
+def test_the_same_runs_give_the_same_bytes_elsewhere_and_by_other_workers(folder, tmp_path):
+    class Backwards:
+        """Workers that end in any order give results in the order of the tasks, as ours promise to."""
+
+        def map(self, function, tasks):
+            waiting = list(tasks)
+            done = {place: function(waiting[place]) for place in reversed(range(len(waiting)))}
+            return (done[place] for place in range(len(waiting)))
+
+    source = open_source(str(folder / "run"))
+    publish([source], open_storage(str(tmp_path)), "1.0.0", SETTINGS, Backwards(), lambda _: None)
+    assert contents(tmp_path) == contents(folder / "data")
+
+
+def test_publishing_again_changes_nothing_and_other_content_is_refused(folder):
+    before = contents(folder / "data")
+    assert made(folder).again
+    with pytest.raises(ConfigError, match=r"1\.0\.0: is published with other content"):
+        made(folder, settings=SETTINGS.model_copy(update={"inverse": False}))
+    assert contents(folder / "data") == before
+
+
+def test_latest_never_goes_back_to_an_older_version(tmp_path):
+    hand_made_run(str(tmp_path / "run"), units=2)
+    target = open_storage(str(tmp_path / "data"))
+    for version, latest in (("1.0.0", "1.0.0"), ("1.10.0", "1.10.0"), ("1.9.0", "1.10.0")):
+        made(tmp_path, version)
+        assert read_latest(target)["version"] == latest
+    assert open_dataset(target.uri).manifest.version == "1.10.0"
+
+
+def test_what_an_attempt_with_other_settings_left_is_gone(tmp_path):
+    hand_made_run(str(tmp_path / "run"), units=2)
+    made(tmp_path, "1.0.0")
+    version = tmp_path / "data/v1.0.0"
+    (version / MANIFEST_FILE).unlink()  # as if it had been killed before the last step
+    made(tmp_path, "1.0.0", SETTINGS.model_copy(update={"file_mb": 500.0, "inverse": False}))
+    assert len(list(version.rglob("data/*/train-*"))) == 1
+    assert command.main(["verify", "--dataset", str(tmp_path / "data")]) == 0
+
+
+def test_duplicates_are_dropped_and_counted_and_the_first_stays(tmp_path):
+    run = hand_made_run(str(tmp_path / "run"), units=2, size=3, finished=False)
+    first = pq.read_table(tmp_path / "run" / FOLDERS["pairs"] / "part-blender-0000000.parquet").to_pylist()[0]
+    again = {**first, "pair_id": "blender-0000007-000"}
+    alike = {
+        **first,
+        "pair_id": "blender-0000007-001",
+        "hashes": {**first["hashes"], "pixel_before": "0" * 64, "pixel_after": "1" * 64},
+    }
+    commit(run, "blender-0000007", [again, alike])
+    run.set_current({"blender": FOLDERS})
+    found = made(tmp_path)
+    assert found.dropped == {"exact_duplicate": 1, "near_duplicate": 1}
+    names = {row["pair_id"] for row in rows(tmp_path / "data/v1.0.0", ["pair_id"])}
+    assert f"{run.id[:8]}-{first['pair_id']}" in names and not [name for name in names if "0000007" in name]
+    survival = {line["step"]: line["rows"] for line in found.dataset.manifest.survival}
+    assert survival["accepted"] - 2 == survival["kept"] and survival["dropped:near_duplicate"] == 1
+
+
+def test_duplicates_by_embedding_are_dropped_where_asked_for(tmp_path):
+    run = hand_made_run(str(tmp_path / "run"), units=3, size=3)
+    settings = SETTINGS.model_copy(
+        update={"duplicates": SETTINGS.duplicates.model_copy(update={"cosine": 0.99})}
+    )
+    assert made(tmp_path, settings=settings).dropped == {}
+    # Nothing is alike by chance; at 0.8 of random vectors neither, so the same pair comes in another unit.
+    first = pq.read_table(tmp_path / "run" / FOLDERS["pairs"] / "part-blender-0000001.parquet").to_pylist()[0]
+    other = hand_made_row(5, Unit("blender", 8, 1), 0, run.id)
+    other |= {
+        "pair_id": first["pair_id"],
+        **{k: first[k] for k in ("language", "operations", "instructions")},
+    }
+    commit(run, "blender-0000008", [other])
+    assert made(tmp_path, "1.1.0", settings).dropped == {"semantic_duplicate": 1}
+
+
+def test_a_value_over_its_quota_is_cut(tmp_path):
+    hand_made_run(str(tmp_path / "run"), units=8, size=8)
+    balance = SETTINGS.balance.model_copy(update={"direction": None, "language": 1.0})
+    found = made(tmp_path, settings=SETTINGS.model_copy(update={"balance": balance, "inverse": False}))
+    assert found.dropped["over_quota"] > 0
+    languages = [row["language"] for row in rows(tmp_path / "data/v1.0.0", ["language"])]
+    assert abs(languages.count("en") - languages.count("vi")) <= 1
+
+
+def test_pairs_without_pictures_are_left_out_and_counted(tmp_path):
+    hand_made_run(str(tmp_path / "run"), units=1, image_bytes=None, original_image=None, edited_image=None)
+    with pytest.raises(ConfigError, match="no accepted pair is left"):
+        made(tmp_path)
+
+
+def test_two_runs_become_one_dataset_in_the_order_given(tmp_path):
+    hand_made_run(str(tmp_path / "a"), units=2, seed=1)
+    hand_made_run(str(tmp_path / "b"), units=2, seed=2)
+    found = made(tmp_path, runs=("a", "b"))
+    assert [len(parent) for parent in found.dataset.manifest.parents] == [16, 16]
+    names = [row["pair_id"] for row in rows(tmp_path / "data/v1.0.0", ["pair_id"])]
+    assert len(set(names)) == len(names) == 2 * 2 * 2 * 3
+
+
+def test_an_unfinished_run_is_not_published(tmp_path):
+    hand_made_run(str(tmp_path / "run"), finished=False)
+    with pytest.raises(ConfigError, match="no route of it is complete"):
+        made(tmp_path)
+
+
+@pytest.mark.parametrize("version", ["1.0/../../x", "", "latest", "1.0.0 ", "v1"])
+def test_a_version_that_is_none_is_refused(version):
+    with pytest.raises(ConfigError, match="must look like"):
+        check_version(version)
+
+
+def test_the_tool_says_the_version_that_the_project_has():
+    assert re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.M)[1] == TOOL["version"]
+
+
+# --- verify ---------------------------------------------------------------------------------------------------
+
+
+def test_one_changed_byte_anywhere_is_named(folder, tmp_path, capsys):
+    for path, data in contents(folder / "data").items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_bytes(data)
+    assert command.main(["verify", "--dataset", str(tmp_path)]) == 0
+    for path, data in contents(tmp_path).items():
+        if path == LATEST_FILE:
+            continue
+        for place in (0, len(data) // 3, len(data) - 1):
+            changed = bytearray(data)
+            changed[place] ^= 1
+            (tmp_path / path).write_bytes(changed)
+            assert command.main(["verify", "--dataset", str(tmp_path)]) == 1
+            assert path.removeprefix("v1.0.0/") in capsys.readouterr().out
+        (tmp_path / path).write_bytes(data)
+    (tmp_path / "v1.0.0/data/stranger.parquet").write_bytes(b"")
+    (tmp_path / "v1.0.0/index/test.parquet").unlink()
+    assert command.main(["verify", "--dataset", str(tmp_path)]) == 1
+    out = capsys.readouterr().out
+    assert "data/stranger.parquet: not_in_manifest" in out and "index/test.parquet: missing" in out
+
+
+def test_a_folder_without_a_dataset_says_so(tmp_path, capsys):
+    assert command.main(["verify", "--dataset", str(tmp_path)]) == 2
+    assert "holds no dataset" in capsys.readouterr().err
+
+
+# --- killed ---------------------------------------------------------------------------------------------------
+
+
+def killed_at(folder: str, point: int, after: bool) -> None:
+    """In a process of its own: publishes, and dies at the so-many-th change of the disk, before it or after it."""
+    from shards.local import LocalStorage
+
+    count = 0
+
+    def dying(original):
+        def call(self, *arguments):
+            nonlocal count
+            count += 1
+            if count == point and not after:
+                os._exit(9)
+            result = original(self, *arguments)
+            if count == point:
+                os._exit(9)
+            return result
+
+        return call
+
+    for name in ("_create", "write", "replace", "delete"):
+        setattr(LocalStorage, name, dying(getattr(LocalStorage, name)))
+    made(Path(folder), "1.1.0")
+    os._exit(0)
+
+
+def killed_and_done_again(folder: Path, points: list[tuple[int, bool]], units=2) -> None:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(
+        ["tests.ray_jobs.test_publish", "ray_jobs.publish_scan", "filters.duplicates"]
+    )
+    hand_made_run(str(folder / "run"), units=units, size=4)
+    made(folder, "1.0.0")
+    old = contents(folder / "data")
+    made(folder, "1.1.0")
+    new = contents(folder / "data")
+    died = 0
+    for point, after in points:
+        for path in (folder / "data").rglob("*"):
+            if path.is_file() and "v1.0.0" not in path.parts:
+                path.unlink()
+        (folder / "data" / LATEST_FILE).write_bytes(old[LATEST_FILE])
+        process = context.Process(target=killed_at, args=(str(folder), point, after))
+        process.start()
+        process.join(60)
+        died += process.exitcode == 9
+        there = read_latest(open_storage(str(folder / "data")))["version"]
+        assert open_dataset(str(folder / "data")).manifest.version == there
+        if there == "1.1.0":  # then it must be whole
+            assert command.main(["verify", "--dataset", str(folder / "data")]) == 0
+        made(folder, "1.1.0")
+        assert contents(folder / "data") == new, (point, after)
+    assert died >= len(points) - 2
+
+
+def test_killed_while_publishing_the_old_version_stands_and_doing_it_again_gives_the_same_bytes(tmp_path):
+    killed_and_done_again(tmp_path, [(2, True), (7, False), (9, True)])
+
+
+@pytest.mark.slow
+def test_killed_at_any_of_twenty_points(tmp_path):
+    killed_and_done_again(
+        tmp_path, [(point, after) for point in range(1, 13) for after in (False, True)], units=6
+    )
+
+
+# --- the job, on Ray ------------------------------------------------------------------------------------------
+
+
+def test_the_job_publishes_to_s3_the_bytes_that_it_publishes_to_a_folder(
+    folder, s3, cluster, tmp_path, capsys
+):
+    config = tmp_path / "publish.yaml"
+    config.write_text(json.dumps(SETTINGS.model_dump(mode="json")))
+    target = s3.uri(f"datasets/{tmp_path.name}")
+    line = [
+        "publish",
+        "--run",
+        str(folder / "run"),
+        "--to",
+        target,
+        "--version",
+        "1.0.0",
+        "--config",
+        str(config),
+    ]
+    assert command.main(line) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"^done: version 1\.0\.0 published in s3://", out, re.M)
+    storage = open_storage(target)
+    there = {e.key: storage.read(e.key) for e in storage.list() if not e.key.startswith("leases/")}
+    assert there == contents(folder / "data")
+    assert command.main(["verify", "--dataset", target]) == 0
+
+
+def test_nothing_published_says_where_or_by_whom_it_was_made(tmp_path, cluster):
+    place = tmp_path / "secret-folder-of-somebody"
+    hand_made_run(str(place / "run"), units=2)
+    assert (
+        command.main(["publish", "--run", str(place / "run"), "--to", str(place / "d"), "--version", "1.0.0"])
+        == 0
+    )
+    import socket
+
+    words = [
+        "secret-folder-of-somebody",
+        str(tmp_path),
+        socket.gethostname(),
+        os.environ.get("USER") or "root@",
+    ]
+    for path, data in contents(place / "d").items():
+        texts = [data]
+        if path.endswith(".parquet"):
+            file = pq.ParquetFile(place / "d" / path)
+            texts += [str(file.read().to_pylist()).encode(), str(file.metadata.metadata).encode()]
+        for word in words:
+            assert not any(word.encode() in text for text in texts), (path, word)
+
+
+def test_wrong_usage_is_one_line(tmp_path, capsys):
+    hand_made_run(str(tmp_path / "run"), units=1)
+    line = ["publish", "--run", str(tmp_path / "run"), "--to", str(tmp_path / "d"), "--version"]
+    for more, words in (
+        (["1.0.0", "--set", "splits.train=0.5"], "splits: add up to 0.6, not to 1"),
+        (["1.0.0", "--set", "balanse.region=2"], "unknown key; did you mean 'balance'?"),
+        (["one"], "--version one: must look like 1.0.0"),
+    ):
+        assert command.main([*line, *more]) == 2
+        assert words in capsys.readouterr().err
