@@ -246,24 +246,17 @@ def _write(task: _Write) -> DatasetFile:
     place = open_storage(task.target)
     if (there := _kept(place, task.path, task.plan)) is not None:
         return replace(there, split=task.split, source=task.source)
-    pieces = (
-        Piece(
-            run.storage,
-            run.shard_key(part.origin.pairs, part.unit),
-            _key(run, part.origin.scores, part.unit),
-            part.rows,
-        )
-        for part in task.parts
-        for run in [Run.open(open_storage(part.origin.run_uri))]
-    )
+    runs = {uri: Run.open(open_storage(uri)) for uri in {part.origin.run_uri for part in task.parts}}
+    pieces = (_piece(runs[part.origin.run_uri], part) for part in task.parts)
     with tempfile.TemporaryDirectory(prefix="spatialpix-file-") as folder:
         path = Path(folder) / "file.parquet"
         rows = write_file(path, pieces, task.row_group, {_PLAN: task.plan})
         return replace(_put(place, task.path, path, rows), split=task.split, source=task.source)
 
 
-def _key(run: Run, folder: str | None, unit: str) -> str | None:
-    return run.shard_key(folder, unit) if folder is not None else None
+def _piece(run: Run, part: Part) -> Piece:
+    scores = run.shard_key(part.origin.scores, part.unit) if part.origin.scores is not None else None
+    return Piece(run.storage, run.shard_key(part.origin.pairs, part.unit), scores, part.rows)
 
 
 def _write_index(task: _Index) -> DatasetFile:

@@ -32,6 +32,7 @@ INVERSE = pa.struct(
 
 PIECE = pa.schema([("row", pa.int32()), ("held_out", pa.bool_()), ("inverse", INVERSE)])
 
+_BATCH = 32_000_000  # bytes of shards that are looked at together
 RUN_PREFIX = 8
 """Digits of the run's id that ids of published rows begin with."""
 
@@ -65,7 +66,7 @@ def write_file(path: Path, pieces: Iterable[Piece], row_group_bytes: int, footer
     """
     rows = 0
     with table_writer(path, PUBLISHED) as writer:
-        for group in grouped((t for piece in pieces for t in _rows(piece)), row_group_bytes):
+        for group in grouped(_batches(pieces), row_group_bytes):
             writer.write_table(group, row_group_size=len(group))
             rows += len(group)
         writer.add_key_value_metadata(dict(footer))
@@ -121,11 +122,29 @@ def _joined(tables: list[pa.Table]) -> pa.Table:
     return pa.concat_tables(tables).combine_chunks()
 
 
-def _rows(piece: Piece) -> Iterator[pa.Table]:
+def _batches(pieces: Iterable[Piece]) -> Iterator[pa.Table]:
+    """The pieces' rows as they are published: many shards at once, since each step costs more than a shard's bytes."""
+    waiting, size = list[tuple[pa.Table, pa.Table, pa.Table | None]](), 0
+    storage = None
+    for piece in pieces:
+        if waiting and (size >= _BATCH or piece.storage is not storage):  # ids of another run may be the same
+            yield _published(*waiting)
+            waiting, size = [], 0
+        storage = piece.storage
+        for found in _rows(piece):
+            waiting.append(found)
+            size += found[0].nbytes
+    if waiting:
+        yield _published(*waiting)
+
+
+def _rows(piece: Piece) -> Iterator[tuple[pa.Table, pa.Table, pa.Table | None]]:
+    """Rows of one row group: of PAIRS, of PIECE, and the unit's scores."""
     wanted = piece.rows.column("row").to_numpy()
     scores = read_table(piece.storage, piece.scores, ("pair_id", *CLIP_SCORES)) if piece.scores else None
     with opened(piece.storage, piece.pairs) as file:
-        names = [name for name in PUBLISHED.names if name in file.schema_arrow.names]
+        there = set(file.schema_arrow.names)
+        names = [name for name in PUBLISHED.names if name in there]
         first = 0
         for number in range(file.num_row_groups):
             behind = first + file.metadata.row_group(number).num_rows
@@ -134,15 +153,16 @@ def _rows(piece: Piece) -> Iterator[pa.Table]:
                 table = file.read_row_group(number, columns=names)
                 if int(here.sum()) < len(table):
                     table = table.take(wanted[here] - first)
-                yield _published(table, piece.rows.filter(here), scores)
+                yield table, piece.rows.filter(here), scores
             first = behind
 
 
-def _published(table: pa.Table, rows: pa.Table, scores: pa.Table | None) -> pa.Table:
-    """Rows of PAIRS as rows of PUBLISHED, inverses behind their originals."""
-    table = table.combine_chunks()
-    if scores is not None:
-        table = _set(table, "scores", _with_clip(table, scores))
+def _published(*parts: tuple[pa.Table, pa.Table, pa.Table | None]) -> pa.Table:
+    """Rows of PAIRS as rows of PUBLISHED, inverses behind their originals. parts: of one run."""
+    table = pa.concat_tables([part[0] for part in parts]).combine_chunks()
+    rows = pa.concat_tables([part[1] for part in parts]).combine_chunks()
+    if scored := [part[2] for part in parts if part[2] is not None]:
+        table = _set(table, "scores", _with_clip(table, pa.concat_tables(scored).combine_chunks()))
     originals = table.append_column("inverse_of", pa.nulls(len(table), pa.string()))
     originals = originals.append_column("held_out", rows.column("held_out").combine_chunks())
     originals = _named(originals.select(PUBLISHED.names).cast(PUBLISHED))
