@@ -3,6 +3,7 @@
 PYTHON ?= python3
 REQUIREMENTS ?= requirements/laptop.txt
 RUN ?= runs/demo
+DATASET ?= datasets/demo
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
@@ -22,7 +23,9 @@ demo: REQUIREMENTS := requirements/laptop-full.txt
 demo: setup  ## make pairs of images on this machine, from scenes and from words, and a report to look at
 	@echo "demo: making pairs into $(RUN)"
 	@$(BIN)/python -m ray_jobs generate --config configs/demo.yaml --out $(RUN)
-	@echo "demo: done; open $(CURDIR)/$(RUN)/report.html in a browser"
+	@echo "demo: publishing them into $(DATASET)"
+	@$(BIN)/python -m ray_jobs publish --run $(RUN) --to $(DATASET) --version next --config configs/publish.yaml
+	@echo "demo: done; open $(CURDIR)/$(RUN)/report.html in a browser, and the dataset's card in $(DATASET)"
 
 test: setup lint  ## format, lint, types, and every test that is not slow
 	@echo "test: pytest"

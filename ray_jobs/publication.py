@@ -34,6 +34,7 @@ from shards.dataset import (
     DatasetFile,
     Manifest,
     parse_latest,
+    read_latest,
     read_version,
     version_folder,
 )
@@ -77,6 +78,15 @@ def check_version(text: str) -> str:
     return text
 
 
+def next_version(target: Storage) -> str:
+    """The version after the newest: 1.0.0, 1.1.0, ..."""
+    latest = read_latest(target)
+    if latest is None:
+        return "1.0.0"
+    newest = Version(latest["version"])
+    return f"{newest.major}.{newest.minor + 1}.0"
+
+
 def open_source(uri: str) -> Source:
     """Raises NotFound where there is no run, ConfigError for one that has nothing to publish."""
     run = Run.open(open_storage(uri))
@@ -100,10 +110,12 @@ def publish(
     workers: Workers,
     say: Callable[[str], None],
     held: Callable[[], bool] = lambda: True,
+    unless_same: bool = False,
 ) -> Published:
     """Publishes the runs as this version of the dataset at `target`.
 
-    say: takes lines of progress. held: whether the lease is still ours.
+    say: takes lines of progress. held: whether the lease is still ours. unless_same: where the newest version has this
+    very content, leave it at that.
     Raises ConfigError where nothing is left to publish or the version is there with other content, and StorageError.
     """
     place = target.sub(version_folder(version))
@@ -115,6 +127,12 @@ def publish(
             raise ConfigError("--run: no accepted pair is left to publish")
         total = sum(file.rows for file in planned.files)
         say(f"planned {total} rows in {len(planned.files)} files; dropped {sum(planned.dropped.values())}")
+        if (
+            unless_same
+            and (newest := _newest(target)) is not None
+            and newest.manifest.config["plan"] == planned.id
+        ):
+            return Published(newest, planned.dropped, planned.inverses, again=True)
         there = read_version(place)
         if there is not None and there.manifest.config.get("plan") != planned.id:
             raise ConfigError(
@@ -133,6 +151,11 @@ def publish(
             manifest = there.manifest
     _point(target, manifest)
     return Published(Dataset(place, manifest), planned.dropped, planned.inverses, there is not None)
+
+
+def _newest(target: Storage) -> Dataset | None:
+    latest = read_latest(target)
+    return read_version(target.sub(version_folder(latest["version"]))) if latest is not None else None
 
 
 def _differs(place: Storage, manifest: Manifest) -> bool:

@@ -16,7 +16,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     options.add_argument(
         "--to", required=True, metavar="URI", help="the dataset's folder or s3://bucket/prefix"
     )
-    options.add_argument("--version", required=True, metavar="V", help="for example 1.0.0")
+    options.add_argument(
+        "--version", required=True, metavar="V", help="for example 1.0.0; next: the one after the newest"
+    )
     options.add_argument(
         "--config", metavar="C", help="splits, duplicates, balance, card (default: as documented)"
     )
@@ -30,15 +32,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _work(arguments: argparse.Namespace) -> int:
     from ray_jobs.cluster import connected
     from ray_jobs.config_publish import load_publish
-    from ray_jobs.publication import check_version, open_source, publish
+    from ray_jobs.publication import check_version, next_version, open_source, publish
     from ray_jobs.workers import RayWorkers
     from shards.lease import Lease
     from shards.storage import open_storage
 
     settings = load_publish(arguments.config, arguments.set)
-    version = check_version(arguments.version)
+    follows = arguments.version == "next"
+    version = "" if follows else check_version(arguments.version)
     sources = [open_source(uri) for uri in dict.fromkeys(arguments.run)]
     target = open_storage(arguments.to)
+    version = version or next_version(target)
     with (
         Lease(target.sub(f"leases/{version}")).acquire(steal=arguments.steal) as lease,
         connected() as cluster,
@@ -51,6 +55,7 @@ def _work(arguments: argparse.Namespace) -> int:
             RayWorkers(cluster.cpus),
             say=lambda line: print(line, flush=True),
             held=lambda: not lease.lost.is_set(),
+            unless_same=follows,
         )
     for reason, rows in found.dropped.items():
         print(f"  dropped {rows:>8}  {reason}")
@@ -59,5 +64,5 @@ def _work(arguments: argparse.Namespace) -> int:
             f"  {split:<11} {sum(counted.values()):>8}  " + ", ".join(f"{n} {s}" for s, n in counted.items())
         )
     words = "was there already" if found.again else "published"
-    print(f"done: version {version} {words} in {found.dataset.storage.uri}")
+    print(f"done: version {found.dataset.manifest.version} {words} in {found.dataset.storage.uri}")
     return DONE

@@ -110,7 +110,9 @@ def opened(storage: Storage, key: str) -> Iterator[pq.ParquetFile]:
     """
     with storage.open(key) as source:
         try:
-            yield pq.ParquetFile(source, pre_buffer=True, page_checksum_verification=True)
+            # Not through the buffer: it would fetch what lies behind the row group that was asked for.
+            exact = source.raw if isinstance(source, io.BufferedReader) else source
+            yield pq.ParquetFile(exact, pre_buffer=True, page_checksum_verification=True)
         except (pa.ArrowException, OSError) as error:
             if isinstance(error, OSError) and error.errno:  # the disk's trouble, not the file's
                 raise StorageError("io_error", f"{storage.uri}/{key}: {error.strerror}") from error

@@ -22,8 +22,8 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[None]:
-    """One Ray for all tests that do not kill their driver."""
+def cluster(s3: S3Server) -> Iterator[None]:
+    """One Ray for all tests that do not kill their driver; its workers find the S3 server, too."""
     os.environ.pop("RAY_ADDRESS", None)
     from ray_jobs.cluster import connected
 

@@ -132,6 +132,7 @@ class FaultyProxy:
         self.where = ""
         self.faults: list[str] = []
         self.requests: list[str] = []
+        self.ranges: list[str] = []  # of requests for a part of an object: "bytes=0-99"
         self._lock = threading.Lock()
         self._closing = threading.Event()
         netloc = urlsplit(target).netloc
@@ -142,6 +143,8 @@ class FaultyProxy:
 
             def handle_any(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                if self.headers.get("Range"):
+                    proxy.ranges.append(self.headers["Range"])
                 fault = proxy._next_fault(f"{self.command} {self.path}")
                 if fault == "503":
                     error = b"<Error><Code>SlowDown</Code><Message>slow down</Message></Error>"

@@ -196,6 +196,18 @@ def test_latest_never_goes_back_to_an_older_version(tmp_path):
     assert open_dataset(target.uri).manifest.version == "1.10.0"
 
 
+def test_the_next_version_is_made_only_where_something_changed(tmp_path, cluster, capsys):
+    run = hand_made_run(str(tmp_path / "run"), units=2)
+    line = ["publish", "--run", str(tmp_path / "run"), "--to", str(tmp_path / "data"), "--version", "next"]
+    for words in ("version 1.0.0 published", "version 1.0.0 was there already"):
+        assert command.main(line) == 0
+        assert words in capsys.readouterr().out
+    fresh = hand_made_row(1, Unit("blender", 50, 1), 0, run.id)
+    commit(run, "blender-0000050", [fresh])
+    assert command.main(line) == 0
+    assert "version 1.1.0 published" in capsys.readouterr().out
+
+
 def test_what_an_attempt_with_other_settings_left_is_gone(tmp_path):
     hand_made_run(str(tmp_path / "run"), units=2)
     made(tmp_path, "1.0.0")
