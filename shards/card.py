@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,8 @@ _HUB_LICENCES = {
 _SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M"),
           (10**8, "10M<n<100M"), (10**9, "100M<n<1B"))  # fmt: skip
 _RENDERED, _WRITTEN = {"blender"}, {"p2p"}
+_ADDRESS = re.compile(r"\b([A-Za-z][A-Za-z0-9+.-]*://)\S+")
+_PATH = re.compile(r"((?:^|(?<=[\s:=,\"']))(?:~|[A-Za-z]:)?[/\\])[^\s…/][^\s…]*")
 _NAMED = 30  # names in a sentence
 _SHOWN = 60  # lines of a table whose length the data decide; the rest is summed up
 
@@ -132,10 +134,11 @@ def render_card(manifest: Manifest, figures: Figures, about: CardText, extras: E
             _Table(("licence of the pair", "pairs"), _limited(figures.licences)),
             _Table(("licence of an object", "pairs that show one"), _limited(figures.object_licences)),
         ),
-        origins=figures.origins[:_SHOWN],
+        origins=[replace(origin, name=_without_place(origin.name)) for origin in figures.origins[:_SHOWN]],
         more_origins=len(figures.origins[_SHOWN:]),
         limits=[*_limits(figures, about), *about.limits],
-        config=fenced(_yaml(manifest.config), "yaml") if manifest.config else "",
+        models={name: _without_place(identity) for name, identity in manifest.models.items()},
+        config=fenced(_yaml(_without_places(manifest.config)), "yaml") if manifest.config else "",
         citation=fenced(about.citation or _bibtex(manifest, about), "bibtex"),
     )  # fmt: skip
     body = re.sub(r"\n{3,}", "\n\n", body)
@@ -334,6 +337,19 @@ def _tallied(counts: Mapping[str, int]) -> Raw:
     """For example "left 30, right 28, and 3 more"."""
     shown = ", ".join(f"{escaped(name)} {rows:,}" for name, rows in list(counts.items())[:_NAMED])
     return Raw(shown + (f", and {len(counts) - _NAMED} more" if len(counts) > _NAMED else ""))
+
+
+def _without_places(value: Any) -> Any:
+    """Where somebody's files and machines are is nobody else's business, should a publisher forget it."""
+    if isinstance(value, Mapping):
+        return {key: _without_places(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_places(inner) for inner in value]
+    return _without_place(value) if isinstance(value, str) else value
+
+
+def _without_place(text: str) -> str:
+    return _PATH.sub(r"\1…", _ADDRESS.sub(r"\1…", text))
 
 
 def _code(text: str) -> Raw:
