@@ -16,6 +16,8 @@ JOBS = {
     "publish": "make an immutable version of a dataset from the accepted pairs of runs",
     "verify": "check every file of a dataset against its manifest",
     "prune": "delete a run's folders that are no longer current; asks first",
+    "export": "write a published dataset in another form: tar files for webdataset",
+    "push": "put a published dataset onto the Hugging Face Hub",
     "finetune-llm": "teach a language model to write edits",
     "doctor": "say what is installed, which stages can run here, and what to do about the others",
 }

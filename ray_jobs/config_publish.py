@@ -53,15 +53,21 @@ class Balance(Model):
 class Card(Model):
     """What the dataset card says besides what is counted.
 
-    licence: of the collection as a whole, as the Hub names it; each row's own stands in its column `license`.
+    summary: a paragraph; the card's own where there is none. licence: of the collection as a whole, an SPDX expression;
+    none: all that the pairs carry. date: of publication, 2026-11-26. limits: known ones, a sentence each. citation:
+    BibTeX. notes: what is new in this version, for CHANGELOG.md.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,95}$")] = "spatialpix"
     title: Annotated[str, Field(min_length=1, max_length=120)] = "Spatial edits"
-    summary: Annotated[str, Field(max_length=2000)] = ""
-    licence: Annotated[str, Field(pattern=r"^[a-z0-9.-]+$")] = "cc0-1.0"
-    homepage: Annotated[str, Field(pattern=r"^https://\S+$")] | None = None
+    summary: Annotated[str, Field(max_length=2000)] | None = None
+    licence: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 .()+-]{0,199}$")] | None = None
+    homepage: Annotated[str, Field(pattern=r"^https?://[^\s<>()\[\]\"'`\\|]+$")] | None = None
+    authors: tuple[Annotated[str, Field(min_length=1, max_length=200)], ...] = ()
+    date: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\d$")] | None = None
+    limits: tuple[Annotated[str, Field(min_length=1, max_length=1000)], ...] = ()
     citation: Annotated[str, Field(max_length=4000)] | None = None
+    notes: Annotated[str, Field(max_length=4000)] | None = None
 
 
 class Publish(Model):

@@ -21,6 +21,7 @@ from packaging.version import InvalidVersion, Version
 
 from ray_jobs.config_publish import ConfigError, Publish
 from ray_jobs.publish_alike import semantic_duplicates
+from ray_jobs.publish_beside import CHANGELOG_FILE, changelog, described
 from ray_jobs.publish_plan import File, Origin, Part, Plan, plan
 from ray_jobs.publish_scan import SCAN, ScanTask, scan
 from ray_jobs.workers import Workers
@@ -46,6 +47,7 @@ from shards.tables import opened, read_footer, read_table
 _PLAN = "spatialpix.plan"
 _UNITS_A_TASK = 16
 _INDEX_GROUP = 16_000_000
+_NOT_SHAPING = ("out", "pools", "limits")
 _DETAILS = ("model", "clip", "llm")
 
 
@@ -139,7 +141,7 @@ def publish(
                 f"--version {version}: is published with other content, which never changes; take another"
             )
         if there is None:
-            manifest = _written(sources, place, version, settings, planned, workers, say)
+            manifest = _written(sources, target, place, version, settings, planned, workers, say)
             if not held():
                 raise StorageError("lease_lost", "another job has taken over this version; let it finish")
             _sweep(place, manifest)
@@ -220,6 +222,7 @@ class _Index:
 
 def _written(
     sources: Sequence[Source],
+    target: Storage,
     place: Storage,
     version: str,
     settings: Publish,
@@ -243,7 +246,7 @@ def _written(
         if _paths(planned.files, split)
     ]
     files += workers.map(_write_index, indices)
-    return Manifest(
+    manifest = Manifest(
         name=settings.card.name,
         version=version,
         files=tuple(files),
@@ -252,12 +255,27 @@ def _written(
         config={
             "plan": planned.id,
             "publish": settings.model_dump(mode="json"),
-            "runs": {source.run.id: redacted(source.run.config) for source in sources},
+            "runs": {source.run.id: _shaping(source.run.config) for source in sources},
         },
         models=_models(sources),
         parents=tuple(source.run.id for source in sources),
         tool=TOOL,
     )
+    say("describing them")
+    beside = {
+        **described(Dataset(place, manifest), settings),
+        CHANGELOG_FILE: changelog(target, manifest, settings),
+    }
+    for path, data in beside.items():
+        place.delete(path)  # of an attempt before; a lock of `write` would stay beside what is published
+        place.create(path, data)
+        files.append(DatasetFile(path, len(data), hashlib.sha256(data).hexdigest()))
+    return replace(manifest, files=tuple(files))
+
+
+def _shaping(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A run's configuration as far as it shapes pairs, without places."""
+    return {name: redacted(value) for name, value in config.items() if name not in _NOT_SHAPING}
 
 
 def _paths(files: Sequence[File], split: str) -> tuple[str, ...]:

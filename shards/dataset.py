@@ -3,7 +3,7 @@
     <dataset>/LATEST                                {"version", "manifest_sha256"}
     <dataset>/v<version>/data/<source>/<split>-00000-of-000NN.parquet
                          index/<split>.parquet      every column but pictures and masks, and where the row lies
-                         assets/*.png               plots and samples of the card
+                         assets/*                   plots and samples of the card
                          README.md  croissant.json  CHANGELOG.md
                          MANIFEST.json              every other file with its sha256; put last
 

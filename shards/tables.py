@@ -95,6 +95,36 @@ def read_rows(
     return pa.concat_tables(found)
 
 
+def read_row_group(
+    storage: Storage, key: str, group: int, rows: Sequence[int], columns: Sequence[str] | None = None
+) -> pa.Table:
+    """Rows of one row group by their places in it, which is how an index names them; nothing else is read.
+
+    Raises as `read_table` does, and IndexError for a row that is not there.
+    """
+    with opened(storage, key) as file:
+        there = file.metadata.row_group(group).num_rows if 0 <= group < file.num_row_groups else 0
+        if not rows or min(rows) < 0 or max(rows) >= there:
+            raise IndexError(f"{storage.uri}/{key} has {there} rows in group {group}, asked for {list(rows)}")
+        return file.read_row_group(group, columns=list(columns) if columns is not None else None).take(
+            list(rows)
+        )
+
+
+def read_batches(
+    storage: Storage, key: str, columns: Sequence[str] | None = None, rows: int = 4096
+) -> Iterator[pa.RecordBatch]:
+    """The table in batches of at most so many rows, in order; one row group's columns in memory at a time.
+
+    columns: as for `read_table`; "operations.list.element.kind" is a part of a list's elements.
+    Raises as `read_table` does.
+    """
+    names = list(columns) if columns is not None else None
+    with opened(storage, key) as file:
+        for group in range(file.num_row_groups):
+            yield from file.iter_batches(rows, row_groups=[group], columns=names)
+
+
 def read_footer(storage: Storage, key: str) -> dict[str, str]:
     """What `write_table` was given as footer, without reading rows."""
     with opened(storage, key) as file:

@@ -32,6 +32,7 @@ from tests.pages import FORMAT, OPERATIONS, PAGES, README, ROOT, blocks, names, 
 
 # --- a tiny run -------------------------------------------------------------------------------------------------
 
+RUN_ELSEWHERE = ("README.md", "docs/consume.md")  # above all here, and in tests/test_consume.py
 # (kind, language, made, verdict, reason), one unit a line.
 UNITS = (
     (("move", "en", "accepted", None), ("move", "vi", "rejected", "wrong_place")),
@@ -146,7 +147,7 @@ def test_reading_with_ray_data_gives_the_accepted_pairs_with_pictures(folder, mo
 
 
 @pytest.mark.parametrize(
-    "page", [p for p, text in PAGES.items() if blocks(text, "python") and p != "README.md"]
+    "page", [p for p, text in PAGES.items() if blocks(text, "python") and p not in RUN_ELSEWHERE]
 )
 def test_python_of_the_other_pages_runs(page, folder):
     python("\n".join(blocks(PAGES[page], "python")), folder)

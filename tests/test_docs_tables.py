@@ -8,6 +8,7 @@ import json
 import re
 import textwrap
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +23,12 @@ from ray_jobs import report_page
 from ray_jobs.config import Config, Pool, load
 from ray_jobs.config_publish import Publish
 from ray_jobs.recipes import routes
-from shards.features import IMAGE
-from shards.schema import PAIRS, SCORES, VERDICTS
+from shards.columns import columns, index_columns, type_name
+from shards.dataset import DatasetFile, Manifest
+from shards.schema import INDEX, PAIRS, PUBLISHED, SCORES, VERDICTS
+from shards.webdataset import Export, Tar
 from spatial.instruction import KINDS
 from tests.pages import FORMAT, OPERATIONS, PAGES, ROOT, names, section, table
-
-
-def type_name(kind: pa.DataType) -> str:
-    if kind == IMAGE:
-        return "image"
-    if pa.types.is_list(kind):
-        return f"list of {type_name(kind.value_type)}"
-    return "struct" if pa.types.is_struct(kind) else str(kind)
 
 
 @pytest.mark.parametrize(("title", "schema"), [("Pairs", PAIRS), ("Scores", SCORES), ("Verdicts", VERDICTS)])
@@ -41,6 +36,30 @@ def test_columns_are_those_of_the_schema(title, schema):
     documented = [(names(row[0])[0], row[1]) for row in table(section(FORMAT, title))]
     assert documented == [(field.name, type_name(field.type)) for field in schema]
     assert all(row[2] for row in table(section(FORMAT, title)))
+
+
+def test_columns_of_published_datasets_are_those_of_the_schema():
+    extra = [(column.name, column.type) for column in columns(PUBLISHED) if column.name not in PAIRS.names]
+    text = section(FORMAT, "Data files")
+    assert [(names(line[0])[0], line[1]) for line in table(text)] == extra
+    left_out = re.findall(r"`(\w+)`", text.split("without")[1].split("for all")[0])
+    assert left_out == [name for name in PAIRS.names if name not in PUBLISHED.names]
+    text = section(FORMAT, "Indices")
+    listed = [tuple(names(line[0])) + tuple(line[1:]) for line in table(text)]
+    assert listed == [(column.name, column.type, column.meaning) for column in index_columns()]
+    left_out = re.findall(r"`(\w+)`", text.split("without")[1].split("of objects")[0])
+    assert left_out == [name for name in PUBLISHED.names if name not in INDEX.names] + ["mask"]
+    seen = {field.name for field in INDEX.field("objects_before").type.value_type}
+    assert {field.name for field in PUBLISHED.field("objects_before").type.value_type} - seen == {"mask"}
+
+
+def test_keys_of_the_manifest_are_those_that_are_written():
+    lines = {names(line[0])[0]: line[1] for line in table(section(FORMAT, "MANIFEST.json"))}
+    assert list(lines) == list(json.loads(Manifest("demo", "1.0.0", (), {}).to_bytes()))
+    assert set(names(lines["files"])) == {field.name for field in fields(DatasetFile)}
+    text = section(FORMAT, "Tar files")
+    assert {field.name for field in fields(Tar)} <= set(names(text))
+    assert "manifest_sha256" in {field.name for field in fields(Export)} & set(names(text))
 
 
 @pytest.mark.parametrize(
