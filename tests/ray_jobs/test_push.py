@@ -154,6 +154,7 @@ def test_a_newer_version_takes_away_what_the_older_one_left(dataset, hub, push_t
     assert run.code == 0, run.err
     left = {".gitattributes": b"*", "NOTES.md": b"by hand", "CHANGELOG.md": EXTRAS["CHANGELOG.md"]}
     assert hub.files == files_of(newer) | left
+    assert hub.commits[-1][-1]["value"]["path"] == MANIFEST_FILE
     assert hub.tags["v1.0.0"] == files_of(dataset) and hub.tags["v1.1.0"] == hub.files
 
 

@@ -200,6 +200,15 @@ def test_snippets_of_the_card_run_and_find_a_changed_file(card, tmp_path, monkey
         exec(verifying.replace("path/to/this/folder", laid.storage.uri), {})
 
 
+def test_the_configuration_is_shown_as_yaml_that_reads_back(dataset, figures):
+    config = {"kinds": ("move", "add"), "note": HOSTILE[4], "n": {"share": 0.5, "none": None}}
+    text = render_card(replace(dataset.manifest, config=config), figures, ABOUT)
+    (block,) = re.findall(r"^`{4,}yaml\n(.*?)^`{4,}$", text, re.MULTILINE | re.DOTALL)
+    shown = yaml.safe_load(block)
+    assert shown["kinds"] == ["move", "add"] and shown["n"] == config["n"]
+    assert shown["note"] == "``` # a heading ![](https://…"  # on one line, and without the address
+
+
 def test_pictures_are_shown_only_where_they_are(card, dataset, figures):
     assert card.count("](assets/") == 2
     assert "](assets/" not in render_card(dataset.manifest, figures, ABOUT)

@@ -81,6 +81,38 @@ def test_batches_and_row_groups_change_nothing(dataset, tmp_path, monkeypatch):
     assert len(list(read_batches(cut.storage, "index/train.parquet", ["pair_id"]))) > 3
 
 
+def test_objects_that_come_and_go_are_counted_where_they_are(tmp_path):
+    storage = open_storage(str(tmp_path))
+    cup, cat, box = ({"id": f"{name}-1", "name": name, "color": "red"} for name in ("cup", "cat", "box"))
+    some = [
+        {
+            "objects_before": [cup, box],
+            "objects_after": [box],
+            "operations": [{"subject": "cup-1", "objects": ["cup-1"]}],
+        },
+        {
+            "objects_before": [box],
+            "objects_after": [box, cat],
+            "operations": [{"subject": None, "objects": ["cat-1"]}],
+        },
+        {
+            "objects_before": [box],
+            "objects_after": [box | {"color": "blue"}],
+            "operations": [{"subject": "box-1"}],
+        },
+        {
+            "objects_before": [box],
+            "objects_after": [box],
+            "operations": [{"subject": "cup-1"}],
+        },  # of another row
+    ]
+    rows_of = [one | {"pair_id": str(number)} for number, one in enumerate(some)]
+    file = put(storage, "index/train.parquet", write_table(from_rows(rows_of, INDEX), {}), 4, "train")
+    found = count(Dataset(storage, manifest([file])))
+    assert found.nouns == {"box": 1, "cat": 1, "cup": 1}
+    assert found.colours == {"red": 3}
+
+
 def test_nothing_but_the_index_is_read(dataset):
     for file in dataset.files("data"):
         dataset.storage.delete(file.path)
