@@ -1,69 +1,28 @@
-"""A version is whole or not there, the same bytes whoever makes it, and nothing of a run leaks between its splits."""
+"""A version holds what was accepted, the same bytes whoever makes it, and nothing leaks between its splits."""
 
 from __future__ import annotations
 
-import json
-import multiprocessing
-import os
 import re
-import socket
-from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
 from ray_jobs import __main__ as command
-from ray_jobs.config_publish import ConfigError, Publish
+from ray_jobs.config_publish import ConfigError
 from ray_jobs.publication import check_version, open_source, publish
-from ray_jobs.workers import ThisProcess
-from shards.dataset import LATEST_FILE, MANIFEST_FILE, TOOL, open_dataset, read_latest
+from shards.dataset import MANIFEST_FILE, TOOL, open_dataset, read_latest
 from shards.splits import is_held_out
 from shards.storage import open_storage
 from shards.units import Unit
 from tests.pages import ROOT
+from tests.ray_jobs.published import SETTINGS, contents, made, rows
 from tests.runs_by_hand import FOLDERS, commit, hand_made_row, hand_made_run
 
-SETTINGS = Publish.model_validate(
-    {"splits": {"train": 0.6, "validation": 0.2, "test": 0.2, "held_out": 0.03}, "file_mb": 0.03}
-)
 
-
-def made(folder: Path, version="1.0.0", settings=SETTINGS, runs=("run",)):
-    sources = [open_source(str(folder / run)) for run in runs]
-    return publish(
-        sources, open_storage(str(folder / "data")), version, settings, ThisProcess(), lambda _: None
-    )
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and "leases" not in path.parts and not path.name.startswith(".~")
-    }
-
-
-def rows(version: Path, columns=None) -> list[dict]:
-    return [
-        row | {"split": path.name.split("-")[0]}
-        for path in sorted(version.rglob("data/*/*.parquet"))
-        for row in pq.read_table(path, columns=columns).to_pylist()
-    ]
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    """A run, and a dataset of it."""
-    folder = tmp_path_factory.mktemp("publish")
-    hand_made_run(str(folder / "run"), units=6, size=8)
-    made(folder)
-    return folder
-
-
-def test_every_accepted_pair_is_there_once_with_its_inverse_and_no_other(folder):
-    found = rows(folder / "data/v1.0.0", ["pair_id", "inverse_of"])
+def test_every_accepted_pair_is_there_once_with_its_inverse_and_no_other(published):
+    found = rows(published / "data/v1.0.0", ["pair_id", "inverse_of"])
     originals = [row["pair_id"] for row in found if row["inverse_of"] is None]
-    run = open_source(str(folder / "run")).run.id[:8]
+    run = open_source(str(published / "run")).run.id[:8]
     accepted = [
         f"{run}-blender-{unit:07d}-{row:03d}" for unit in range(6) for row in range(8) if row % 4 != 3
     ]
@@ -72,8 +31,8 @@ def test_every_accepted_pair_is_there_once_with_its_inverse_and_no_other(folder)
     assert inverses == {f"{name}-inverse": name for name in accepted}
 
 
-def test_an_inverse_has_the_pictures_swapped_and_stands_behind_its_original_in_one_split(folder):
-    found = rows(folder / "data/v1.0.0")
+def test_an_inverse_has_the_pictures_swapped_and_stands_behind_its_original_in_one_split(published):
+    found = rows(published / "data/v1.0.0")
     place = {row["pair_id"]: number for number, row in enumerate(found)}
     by_name = {row["pair_id"]: row for row in found}
     for row in found:
@@ -93,14 +52,14 @@ def test_an_inverse_has_the_pictures_swapped_and_stands_behind_its_original_in_o
         }
 
 
-def test_scores_of_clip_are_those_of_the_pair(folder):
-    found = rows(folder / "data/v1.0.0", ["scores", "inverse_of"])
+def test_scores_of_clip_are_those_of_the_pair(published):
+    found = rows(published / "data/v1.0.0", ["scores", "inverse_of"])
     assert {round(row["scores"]["clip_direction"], 4) for row in found} == {0.5}
     assert {round(row["scores"]["percent_error"], 4) for row in found} == {0.1}
 
 
-def test_held_out_combinations_are_in_test_alone(folder):
-    found = rows(folder / "data/v1.0.0", ["objects_before", "objects_after", "held_out"])
+def test_held_out_combinations_are_in_test_alone(published):
+    found = rows(published / "data/v1.0.0", ["objects_before", "objects_after", "held_out"])
     shown = {split: set() for split in ("train", "validation", "test")}
     for row in found:
         combinations = {f"{t['name']}/{t['color']}" for t in row["objects_before"] + row["objects_after"]}
@@ -128,8 +87,8 @@ def test_pairs_that_share_a_picture_or_a_scene_are_in_one_split(tmp_path):
     assert len({next(iter(found)) for found in splits.values()}) == 3
 
 
-def test_the_index_has_every_row_and_says_where_it_lies(folder):
-    version = folder / "data/v1.0.0"
+def test_the_index_has_every_row_and_says_where_it_lies(published):
+    version = published / "data/v1.0.0"
     for split in ("train", "validation", "test"):
         index = pq.read_table(version / "index" / f"{split}.parquet").to_pylist()
         assert [r["pair_id"] for r in index] == [
@@ -143,9 +102,10 @@ def test_the_index_has_every_row_and_says_where_it_lies(folder):
             assert "original_image" not in row
 
 
-def test_files_are_cut_by_size_and_named_by_their_number(folder):
+def test_files_are_cut_by_size_and_named_by_their_number(published):
     names = [
-        p.relative_to(folder / "data/v1.0.0").as_posix() for p in sorted(folder.rglob("data/*/*.parquet"))
+        p.relative_to(published / "data/v1.0.0").as_posix()
+        for p in sorted(published.rglob("data/*/*.parquet"))
     ]
     train = [name for name in names if "/train-" in name]
     assert len(train) > 1
@@ -166,7 +126,7 @@ def test_row_groups_are_no_larger_than_asked(tmp_path):
     assert all(size <= 25_000 or number == 1 for size, number in sizes)
 
 
-def test_the_same_runs_give_the_same_bytes_elsewhere_and_by_other_workers(folder, tmp_path):
+def test_the_same_runs_give_the_same_bytes_elsewhere_and_by_other_workers(published, tmp_path):
     class Backwards:
         """Workers that end in any order give results in the order of the tasks, as ours promise to."""
 
@@ -175,17 +135,17 @@ def test_the_same_runs_give_the_same_bytes_elsewhere_and_by_other_workers(folder
             done = {place: function(waiting[place]) for place in reversed(range(len(waiting)))}
             return (done[place] for place in range(len(waiting)))
 
-    source = open_source(str(folder / "run"))
+    source = open_source(str(published / "run"))
     publish([source], open_storage(str(tmp_path)), "1.0.0", SETTINGS, Backwards(), lambda _: None)
-    assert contents(tmp_path) == contents(folder / "data")
+    assert contents(tmp_path) == contents(published / "data")
 
 
-def test_publishing_again_changes_nothing_and_other_content_is_refused(folder):
-    before = contents(folder / "data")
-    assert made(folder).again
+def test_publishing_again_changes_nothing_and_other_content_is_refused(published):
+    before = contents(published / "data")
+    assert made(published).again
     with pytest.raises(ConfigError, match=r"1\.0\.0: is published with other content"):
-        made(folder, settings=SETTINGS.model_copy(update={"inverse": False}))
-    assert contents(folder / "data") == before
+        made(published, settings=SETTINGS.model_copy(update={"inverse": False}))
+    assert contents(published / "data") == before
 
 
 def test_latest_never_goes_back_to_an_older_version(tmp_path):
@@ -293,167 +253,3 @@ def test_a_version_that_is_none_is_refused(version):
 
 def test_the_tool_says_the_version_that_the_project_has():
     assert re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.M)[1] == TOOL["version"]
-
-
-# --- verify ---------------------------------------------------------------------------------------------------
-
-
-def test_one_changed_byte_anywhere_is_named(folder, tmp_path, capsys):
-    for path, data in contents(folder / "data").items():
-        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / path).write_bytes(data)
-    assert command.main(["verify", "--dataset", str(tmp_path)]) == 0
-    for path, data in contents(tmp_path).items():
-        if path == LATEST_FILE:
-            continue
-        for place in (0, len(data) // 3, len(data) - 1):
-            changed = bytearray(data)
-            changed[place] ^= 1
-            (tmp_path / path).write_bytes(changed)
-            assert command.main(["verify", "--dataset", str(tmp_path)]) == 1
-            assert path.removeprefix("v1.0.0/") in capsys.readouterr().out
-        (tmp_path / path).write_bytes(data)
-    (tmp_path / "v1.0.0/data/stranger.parquet").write_bytes(b"")
-    (tmp_path / "v1.0.0/index/test.parquet").unlink()
-    assert command.main(["verify", "--dataset", str(tmp_path)]) == 1
-    out = capsys.readouterr().out
-    assert "data/stranger.parquet: not_in_manifest" in out and "index/test.parquet: missing" in out
-
-
-def test_a_folder_without_a_dataset_says_so(tmp_path, capsys):
-    assert command.main(["verify", "--dataset", str(tmp_path)]) == 2
-    assert "holds no dataset" in capsys.readouterr().err
-
-
-# --- killed ---------------------------------------------------------------------------------------------------
-
-
-def killed_at(folder: str, point: int, after: bool) -> None:
-    """In a process of its own: publishes, and dies at the so-many-th change of the disk, before it or after it."""
-    from shards.local import LocalStorage
-
-    count = 0
-
-    def dying(original):
-        def call(self, *arguments):
-            nonlocal count
-            count += 1
-            if count == point and not after:
-                os._exit(9)
-            result = original(self, *arguments)
-            if count == point:
-                os._exit(9)
-            return result
-
-        return call
-
-    for name in ("_create", "write", "replace", "delete"):
-        setattr(LocalStorage, name, dying(getattr(LocalStorage, name)))
-    made(Path(folder), "1.1.0")
-    os._exit(0)
-
-
-def killed_and_done_again(folder: Path, points: list[tuple[int, bool]], units=2) -> None:
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(
-        ["tests.ray_jobs.test_publish", "ray_jobs.publish_scan", "filters.duplicates"]
-    )
-    hand_made_run(str(folder / "run"), units=units, size=4)
-    made(folder, "1.0.0")
-    old = contents(folder / "data")
-    made(folder, "1.1.0")
-    new = contents(folder / "data")
-    died = 0
-    for point, after in points:
-        for path in (folder / "data").rglob("*"):
-            if path.is_file() and "v1.0.0" not in path.parts:
-                path.unlink()
-        (folder / "data" / LATEST_FILE).write_bytes(old[LATEST_FILE])
-        process = context.Process(target=killed_at, args=(str(folder), point, after))
-        process.start()
-        process.join(60)
-        died += process.exitcode == 9
-        there = read_latest(open_storage(str(folder / "data")))["version"]
-        assert open_dataset(str(folder / "data")).manifest.version == there
-        if there == "1.1.0":  # then it must be whole
-            assert command.main(["verify", "--dataset", str(folder / "data")]) == 0
-        made(folder, "1.1.0")
-        assert contents(folder / "data") == new, (point, after)
-    assert died >= len(points) - 2
-
-
-def test_killed_while_publishing_the_old_version_stands_and_doing_it_again_gives_the_same_bytes(tmp_path):
-    killed_and_done_again(tmp_path, [(2, True), (7, False), (9, True)])
-
-
-@pytest.mark.slow
-def test_killed_at_any_of_twenty_points(tmp_path):
-    killed_and_done_again(
-        tmp_path, [(point, after) for point in range(1, 13) for after in (False, True)], units=6
-    )
-
-
-# --- the job, on Ray ------------------------------------------------------------------------------------------
-
-
-def test_the_job_publishes_to_s3_the_bytes_that_it_publishes_to_a_folder(
-    folder, s3, cluster, tmp_path, capsys
-):
-    config = tmp_path / "publish.yaml"
-    config.write_text(json.dumps(SETTINGS.model_dump(mode="json")))
-    target = s3.uri(f"datasets/{tmp_path.name}")
-    line = [
-        "publish",
-        "--run",
-        str(folder / "run"),
-        "--to",
-        target,
-        "--version",
-        "1.0.0",
-        "--config",
-        str(config),
-    ]
-    assert command.main(line) == 0
-    out = capsys.readouterr().out
-    assert re.search(r"^done: version 1\.0\.0 published in s3://", out, re.M)
-    storage = open_storage(target)
-    there = {e.key: storage.read(e.key) for e in storage.list() if not e.key.startswith("leases/")}
-    assert there == contents(folder / "data")
-    assert command.main(["verify", "--dataset", target]) == 0
-
-
-def test_nothing_published_says_where_or_by_whom_it_was_made(tmp_path, cluster):
-    place = tmp_path / "secret-folder-of-somebody"
-    hand_made_run(str(place / "run"), units=2)
-    assert (
-        command.main(["publish", "--run", str(place / "run"), "--to", str(place / "d"), "--version", "1.0.0"])
-        == 0
-    )
-    # As whole words: a machine may well be called "vm", and any picture holds those two bytes.
-    names = [
-        socket.gethostname(),
-        os.environ.get("USER", "root") + "@",
-        "secret-folder-of-somebody",
-        str(tmp_path),
-    ]
-    patterns = [re.compile(rf"(?<![\w-]){re.escape(name)}(?![\w-])".encode()) for name in names]
-    for path, data in contents(place / "d").items():
-        texts = [data] if path.endswith((".md", ".json", LATEST_FILE)) else []
-        if path.endswith(".parquet"):
-            file = pq.ParquetFile(place / "d" / path)
-            texts += [str(file.read().to_pylist()).encode(), str(file.metadata.metadata).encode()]
-        assert str(tmp_path).encode() not in data, path
-        for pattern in patterns:
-            assert not any(pattern.search(text) for text in texts), (path, pattern)
-
-
-def test_wrong_usage_is_one_line(tmp_path, capsys):
-    hand_made_run(str(tmp_path / "run"), units=1)
-    line = ["publish", "--run", str(tmp_path / "run"), "--to", str(tmp_path / "d"), "--version"]
-    for more, words in (
-        (["1.0.0", "--set", "splits.train=0.5"], "splits: add up to 0.6, not to 1"),
-        (["1.0.0", "--set", "balanse.region=2"], "unknown key; did you mean 'balance'?"),
-        (["one"], "--version one: must look like 1.0.0"),
-    ):
-        assert command.main([*line, *more]) == 2
-        assert words in capsys.readouterr().err

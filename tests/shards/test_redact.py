@@ -12,7 +12,7 @@ from shards.redact import REDACTED, redacted
 @pytest.mark.parametrize(
     "place",
     [
-        "s3://private-bucket/runs/1", "/home/somebody/data.csv", "~/data", "../up", "./here", "C:\\data", "\\\\host\\x",
+        "s3://private-bucket/runs/1", "/data/of/somebody.csv", "~/data", "../up", "./here", "C:\\data", "\\\\host\\x",
         "http://user:pass@host:9000/v1", "10.0.0.7:8000", "gpu-node.internal:8000/v1", "me@example.org", "file:///etc",
     ],
 )  # fmt: skip
