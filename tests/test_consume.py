@@ -19,7 +19,7 @@ from shards.dataset import Dataset
 from shards.storage import Storage, open_storage
 from shards.webdataset import export_webdataset
 from tests.datasets_by_hand import finish, lay_tables, manifest, outline, picture, put, row, rows
-from tests.pages import PAGES, blocks
+from tests.pages import PAGES, blocks, section
 
 PAGE = PAGES["docs/consume.md"]
 SECTIONS = {
@@ -75,6 +75,14 @@ def test_every_snippet_of_the_page_is_run_here():
     run_here = set(re.findall(r'\brun\("([^"]+)"(?:, (\d))?', source))
     there = {(title, str(n) if n else "") for title, some in SECTIONS.items() for n in range(len(some))}
     assert {(title, number.replace("0", "")) for title, number in run_here} == there
+
+
+def test_the_snippet_of_the_readme_reads_a_dataset():
+    (code,) = blocks(section(PAGES["README.md"], "A dataset of it"), "python")
+    found: dict[str, Any] = {}
+    exec(code, found)
+    pair = found["pair"]
+    assert isinstance(pair["original_image"], Image.Image) and pair["edit_prompt"] == TRAIN[0]["edit_prompt"]
 
 
 def test_datasets(capsys):

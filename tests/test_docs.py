@@ -107,7 +107,7 @@ def python(program: str, folder: Path) -> str:
 
 def reader(library: str) -> str:
     """The README's way to read with this library: its first block, and the one that imports the library."""
-    first, *others = blocks(section(README, "Reading it"), "python")
+    first, *others = blocks(section(README, "Reading a run as it is"), "python")
     (block,) = [block for block in others if re.search(rf"^(import|from) {library}\b", block, re.MULTILINE)]
     assert len([line for line in block.splitlines() if line.strip()]) <= 7
     return first + block
