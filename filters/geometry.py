@@ -34,6 +34,7 @@ class GeometryScores:
     change_inside, change_outside: mean absolute difference of pixels, 0..1, where something changes, and where
     nothing may (no mask, halo or reflective surface).
     visible_before, visible_after: least visible share of a named object. visible_others: of any other.
+    seam: of photos: how much more the edge of what was put down stands out than where it stood; 1 for the same.
     """
 
     centre_error: float | None = None
@@ -51,6 +52,7 @@ class GeometryScores:
     visible_before: float | None = None
     visible_after: float | None = None
     visible_others: float | None = None
+    seam: float | None = None
 
     def to_dict(self) -> dict[str, float | None]:
         return asdict(self)
@@ -94,6 +96,7 @@ def decide(kind: str, scores: GeometryScores, limits: GeometryThresholds) -> Dec
         ("others_reshaped", _above(scores.unnamed_mask, limits.unnamed_mask)),
         ("nothing_to_see", _below(scores.change_inside, limits.change_inside)),
         ("background_changed", _above(scores.change_outside, limits.change_outside)),
+        ("seam_shows", _above(scores.seam, limits.seam)),
     )
     for reason, broken in rules:
         if broken:

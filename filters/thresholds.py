@@ -30,3 +30,4 @@ class GeometryThresholds(BaseModel):
     visible_subject: Share = 0.95
     visible_new: Share = 0.8
     visible_others: Share = 0.3
+    seam: Annotated[float, Field(ge=0, le=100)] = 2.5

@@ -99,6 +99,7 @@ GEOMETRY_SCORES = (
     "visible_before",
     "visible_after",
     "visible_others",
+    "seam",
 )
 CLIP_SCORES = ("clip_image", "clip_text_before", "clip_text_after", "clip_direction")
 
