@@ -14,6 +14,7 @@ JOBS = {
     "rejudge": "decide again with another profile of thresholds; pictures and scores stay",
     "replay": "make a pair again from its row, and lay it beside what was stored",
     "prune": "delete a run's folders that are no longer current; asks first",
+    "serve": "look at pairs in a browser: a dataset's, or a run's while it goes on",
     "finetune-llm": "teach a language model to write edits",
     "doctor": "say what is installed, which stages can run here, and what to do about the others",
 }
