@@ -26,8 +26,10 @@ from spatial.instruction import CAMERA_KINDS
 Role = Literal["subject", "reference"]
 Colour = tuple[int, int, int]
 COLOURS: dict[Role, Colour] = {"subject": (255, 184, 28), "reference": (77, 208, 255)}
+OTHERS: Colour = (214, 219, 229)
 CASING: Colour = (12, 14, 20)  # around every line, so that it is seen on any ground
 _STILL = 0.97  # masks that overlap more than this are in the same place
+_TINT = 0.28
 _SUBPIXEL = 4  # bits behind the point in OpenCV's drawing
 
 
@@ -46,14 +48,7 @@ def marks(row: Mapping[str, Any]) -> tuple[list[Mark], list[Mark]]:
     A thing that moved or went is marked once more in the picture after, at its old place, unless the camera
     moved: then all places are new. Edits of light, background and camera name nothing.
     """
-    roles: dict[str, Role] = {}
-    for step in row["operations"] or ():
-        for name in (step["reference"], step["reference2"]):
-            if name:
-                roles.setdefault(name, "reference")
-        for name in (step["subject"], *(step["objects"] or ())):
-            if name:
-                roles[name] = "subject"
+    roles = _roles(row)
     fixed = not CAMERA_KINDS & {step["kind"] for step in row["operations"] or ()}
     was, now = _masks(row["objects_before"]), _masks(row["objects_after"])
     before = [Mark(was[name], role) for name, role in roles.items() if name in was]
@@ -105,6 +100,28 @@ def outlined(rgb: Pixels, found: Sequence[Mark]) -> Pixels:
     """The picture with all its marks; old places dashed."""
     for mark in found:
         rgb = outline(rgb, mark.mask, COLOURS[mark.role], dashed=mark.was)
+    return rgb
+
+
+def overlaid(rgb: Pixels, row: Mapping[str, Any], after: bool, masks: bool, boxes: bool) -> Pixels:
+    """The picture before or after the edit, with what the row says of its objects drawn over it.
+
+    masks: every object tinted and outlined, as `marks` has it what the operations name, other things in grey. boxes:
+    around their visible parts, with their ids.
+    """
+    roles, things = _roles(row), row["objects_after" if after else "objects_before"] or ()
+    if masks:
+        named = [Mark(_fitted(mark.mask, rgb), mark.role, mark.was) for mark in marks(row)[1 if after else 0]]
+        others = [_fitted(mask, rgb) for name, mask in _masks(things).items() if name not in roles]
+        for mask in others:
+            rgb = outline(_tinted(rgb, mask, OTHERS), mask, OTHERS)
+        for mark in named:
+            rgb = rgb if mark.was else _tinted(rgb, mark.mask, COLOURS[mark.role])
+        rgb = outlined(rgb, named)
+    for thing in things if boxes else ():
+        if thing["box"] and row["width"] and row["height"]:
+            colour = COLOURS[roles[thing["id"]]] if thing["id"] in roles else OTHERS
+            rgb = _boxed(rgb, thing["box"], (row["width"], row["height"]), colour, thing["id"])
     return rgb
 
 
@@ -168,6 +185,51 @@ def contact_sheet(
         for number, words in enumerate(_wrapped(cell.sentence, font, wide - tag - line, lines=2)):
             draw.text((x, below + number * line), words, "#1b2230", font)
     return sheet
+
+
+def _roles(row: Mapping[str, Any]) -> dict[str, Role]:
+    """By the ids of things that the operations name."""
+    roles: dict[str, Role] = {}
+    for step in row["operations"] or ():
+        for name in (step["reference"], step["reference2"]):
+            if name:
+                roles.setdefault(name, "reference")
+        for name in (step["subject"], *(step["objects"] or ())):
+            if name:
+                roles[name] = "subject"
+    return roles
+
+
+def _fitted(mask: Mask, rgb: Pixels) -> Mask:
+    """The mask in the picture's size, its edge smooth where that is larger."""
+    size = (rgb.shape[1], rgb.shape[0])
+    resized = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_CUBIC)
+    return np.asarray(resized > 0.5)
+
+
+def _tinted(rgb: Pixels, mask: Mask, colour: Colour) -> Pixels:
+    """A copy with the colour laid thinly over the mask, which has the picture's size."""
+    tinted = rgb.copy()
+    tinted[mask] = np.rint(tinted[mask] * (1 - _TINT) + np.array(colour) * _TINT).astype(np.uint8)
+    return tinted
+
+
+def _boxed(rgb: Pixels, box: Sequence[float], size: tuple[int, int], colour: Colour, name: str) -> Pixels:
+    """A copy with a box and a name at its upper edge. box: xyxy in pixels of a picture of `size` (width, height)."""
+    x0, y0, x1, y1 = (
+        round(value * to / of) for value, to, of in zip(box, rgb.shape[1::-1] * 2, size * 2, strict=True)
+    )
+    if x1 <= x0 or y1 <= y0:  # nothing of it is seen
+        return rgb
+    drawn = np.ascontiguousarray(rgb).copy()
+    thickness, height = max(1, rgb.shape[1] // 300), max(0.35, rgb.shape[1] / 1500)
+    for shade, thick in ((CASING, thickness + 2), (colour, thickness)):
+        cv2.rectangle(drawn, (x0, y0), (x1 - 1, y1 - 1), shade, thick)
+    (wide, tall), _ = cv2.getTextSize(name, cv2.FONT_HERSHEY_SIMPLEX, height, 1)
+    left, base = min(x0, max(0, rgb.shape[1] - wide - 6)), max(y0, tall + 8)
+    cv2.rectangle(drawn, (left, base - tall - 8), (left + wide + 6, base), colour, cv2.FILLED)
+    cv2.putText(drawn, name, (left + 3, base - 4), cv2.FONT_HERSHEY_SIMPLEX, height, CASING, 1, cv2.LINE_AA)
+    return drawn
 
 
 def _masks(objects: Sequence[Mapping[str, Any]] | None) -> dict[str, Mask]:

@@ -61,7 +61,7 @@ def for_sheet(samples: Sequence[Sample], most: int = 12) -> list[Sample]:
     return chosen[:most]
 
 
-def sheet(dataset: Dataset, samples: Sequence[Sample], side: int = 240) -> bytes:
+def sheet(dataset: Dataset, samples: Sequence[Sample], side: int = 224) -> bytes:
     """A JPEG of the pairs, each picture at most `side` pixels wide and high, with its sentence. Reads only the row
     groups that they are in.
 
@@ -83,7 +83,7 @@ def sheet(dataset: Dataset, samples: Sequence[Sample], side: int = 240) -> bytes
     ]
     buffer = io.BytesIO()
     drawn = contact_sheet(cells, plain_font(15), columns=2, margin=24)
-    drawn.save(buffer, "JPEG", quality=88, optimize=True, subsampling=0)
+    drawn.save(buffer, "JPEG", quality=84, optimize=True, subsampling=0)
     return buffer.getvalue()
 
 

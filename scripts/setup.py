@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Set up the project: uv, a virtual environment, the pinned packages, Blender's system libraries.
+"""Set up the project: uv, a virtual environment, the pinned packages, what Blender and tests need of the system.
 
 `make` calls this before every target that runs code. It needs only a Python 3.8 or later with pip, uses the
 standard library alone, and does nothing (in milliseconds) when nothing changed since the last time.
@@ -215,16 +215,35 @@ def install_libraries() -> None:
         return
     missing = libraries.missing_libraries(module)
     packages, _ = libraries.debian_packages(missing)
-    if packages and os.geteuid() == 0 and shutil.which("apt-get"):
+    if packages and may_use_apt():
         say("installing system libraries for Blender: " + " ".join(packages))
-        env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        subprocess.run(["apt-get", "update", "-qq"], env=env, check=False)
-        subprocess.run(
-            ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages], env=env, check=False
-        )
+        apt_install(packages)
         missing = libraries.missing_libraries(module)
     if missing:
         raise SetupError(f"Blender's module lacks {', '.join(missing)}: {libraries.remedy(missing)}")
+
+
+def install_browser(pins: dict[str, str]) -> None:
+    """See to the browser that tests of pages drive: by apt where allowed. Without one they are skipped."""
+    if "playwright" not in pins or shutil.which("chromium"):
+        return
+    if may_use_apt():
+        say("installing chromium, to test pages with")
+        apt_install(("chromium",))
+    if not shutil.which("chromium"):
+        say("there is no chromium: tests that need a browser will be skipped")
+
+
+def may_use_apt() -> bool:
+    return os.geteuid() == 0 and shutil.which("apt-get") is not None
+
+
+def apt_install(packages: tuple[str, ...]) -> None:
+    """What is there afterwards is for the caller to see."""
+    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    subprocess.run(["apt-get", "update", "-qq"], env=env, check=False)
+    command = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages]
+    subprocess.run(command, env=env, check=False)
 
 
 def install(requirements: Path) -> None:
@@ -245,6 +264,7 @@ def install(requirements: Path) -> None:
         install_packages(uv, requirements)
         mend_torchvision()
         install_libraries()
+        install_browser(read_pins(requirements))
         stamp = stamp_path(VENV, requirements)
         stamp.parent.mkdir(exist_ok=True)
         stamp.write_text(wanted)  # last, so that an interrupted set-up is taken up again

@@ -117,6 +117,7 @@ def _histograms(found: Mapping[str, Histogram]) -> Figure | None:
     if not found:
         return None
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     rows = -(-len(found) // 3)
     figure = Figure(figsize=(7.6, 1.65 * rows), dpi=_DPI, facecolor=GROUND, layout="constrained")
@@ -127,10 +128,9 @@ def _histograms(found: Mapping[str, Histogram]) -> Figure | None:
         axes.set_xlim(histogram.low, histogram.high)
         axes.set_title(name.replace("_", " "), fontsize=9, color=INK, loc="left")
         axes.set_yticks([])
-        outside = histogram.below + histogram.above
-        if outside:
-            axes.text(0.99, 0.95, f"{outside:,} outside", ha="right", va="top", transform=axes.transAxes, color=SOFT,
-                      fontsize=8)  # fmt: skip
+        axes.xaxis.set_major_locator(MaxNLocator(4))
+        if outside := histogram.below + histogram.above:
+            axes.set_title(f"{outside:,} outside", fontsize=8, color=SOFT, loc="right")
     return figure
 
 

@@ -46,8 +46,8 @@ SCORE_BINS = {
     "unnamed_mask": (0.0, 0.1, 20),
     "change_outside": (0.0, 0.1, 50),
     "clip_image": (0.0, 1.0, 50),
-    "clip_text_before": (-0.2, 1.0, 60),
-    "clip_text_after": (-0.2, 1.0, 60),
+    "clip_text_before": (0.0, 1.0, 50),
+    "clip_text_after": (0.0, 1.0, 50),
     "clip_direction": (-0.5, 1.0, 60),
 }
 del SCORE_BINS["amount_measured"]  # in the unit of the edit: no one scale fits

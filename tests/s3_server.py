@@ -125,7 +125,8 @@ class FaultyProxy:
     """Forwards to a server; `faults` are taken one by one by requests whose "METHOD path?query" has `where`.
 
     A fault is "503" (answered so, not forwarded), "drop" (the connection closed, not forwarded), "lose"
-    (forwarded, and the connection closed before the answer) or "hang" (nothing until the proxy closes).
+    (forwarded, and the connection closed before the answer) or "hang" (nothing until the proxy closes). `requests` are
+    all that came, `sent` the bytes of the answers.
     """
 
     def __init__(self, target: str) -> None:
@@ -133,6 +134,7 @@ class FaultyProxy:
         self.faults: list[str] = []
         self.requests: list[str] = []
         self.ranges: list[str] = []  # of requests for a part of an object: "bytes=0-99"
+        self.sent = 0
         self._lock = threading.Lock()
         self._closing = threading.Event()
         netloc = urlsplit(target).netloc
@@ -181,6 +183,8 @@ class FaultyProxy:
                 self.send_header("Content-Length", length or str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
+                with proxy._lock:
+                    proxy.sent += len(body)
 
             def _hang_up(self) -> None:
                 self.close_connection = True

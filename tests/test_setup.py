@@ -51,10 +51,11 @@ def steps(monkeypatch):
     monkeypatch.setattr(setup, "install_packages", lambda uv, requirements: taken.append("packages"))
     monkeypatch.setattr(setup, "mend_torchvision", lambda: taken.append("torchvision"))
     monkeypatch.setattr(setup, "install_libraries", lambda: taken.append("libraries"))
+    monkeypatch.setattr(setup, "install_browser", lambda pins: taken.append("browser"))
     return taken
 
 
-ALL_STEPS = ["environment", "packages", "torchvision", "libraries"]
+ALL_STEPS = ["environment", "packages", "torchvision", "libraries", "browser"]
 
 
 def test_nothing_is_done_when_nothing_changed(checkout, steps):
@@ -273,6 +274,51 @@ def test_anybody_else_is_told_the_command(blender_lacks, monkeypatch):
     with pytest.raises(setup.SetupError, match=r"sudo apt-get install .*libxi6"):
         setup.install_libraries()
     assert blender_lacks == []
+
+
+# --- a browser to test pages with -------------------------------------------------------------------
+
+
+@pytest.fixture
+def browser_lacks(monkeypatch):
+    """A machine without chromium until apt-get has run, which may fail; returns apt-get's calls and its end."""
+    calls, end = [], {"works": True}
+    there = lambda: end["works"] and any("chromium" in call for call in calls)  # noqa: E731
+    monkeypatch.setattr(setup.subprocess, "run", lambda command, **_: calls.append(command))
+    monkeypatch.setattr(
+        setup.shutil, "which", lambda name: f"/usr/bin/{name}" if name != "chromium" or there() else None
+    )
+    monkeypatch.setattr(setup.os, "geteuid", lambda: 0)
+    return calls, end
+
+
+PLAYWRIGHT = {"playwright": "1.0"}
+
+
+def test_root_on_debian_gets_a_browser_where_tests_are_installed(browser_lacks, capsys):
+    calls, _ = browser_lacks
+    setup.install_browser({"numpy": "2.0"})
+    assert calls == []
+    setup.install_browser(PLAYWRIGHT)
+    assert calls[-1][:2] == ["apt-get", "install"]
+    assert calls[-1][-2:] == ["--no-install-recommends", "chromium"]
+    setup.install_browser(PLAYWRIGHT)
+    assert len(calls) == 2  # once: update, install
+    assert "skipped" not in capsys.readouterr().out
+
+
+def test_without_a_browser_set_up_goes_on_and_says_what_is_skipped(browser_lacks, monkeypatch, capsys):
+    calls, end = browser_lacks
+    end["works"] = False  # apt-get knows no such package
+    setup.install_browser(PLAYWRIGHT)
+    monkeypatch.setattr(setup.os, "geteuid", lambda: 1000)
+    calls.clear()
+    setup.install_browser(PLAYWRIGHT)
+    assert calls == []
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if "skipped" in line] == [
+        "setup: there is no chromium: tests that need a browser will be skipped"
+    ] * 2
 
 
 # --- torchvision beside a CPU torch ---------------------------------------------------------------

@@ -11,12 +11,14 @@ from PIL import Image, ImageFont
 
 from ray_jobs.gallery import (
     COLOURS,
+    OTHERS,
     Cell,
     contact_sheet,
     contours,
     enlarged,
     marks,
     outline,
+    overlaid,
     side_by_side,
     svg_path,
     thumbnail,
@@ -163,3 +165,58 @@ def test_sheet_holds_every_pair_and_a_long_sentence_stays_in_its_cell():
     assert (sheet[:10] == 255).all() and (sheet[:, -10:] == 255).all()
     with pytest.raises(ValueError, match="at least one pair"):
         contact_sheet([], font)
+
+
+# --- masks and boxes over a picture -----------------------------------------------------------------------------------
+
+
+def boxed_row():
+    shown = row([step("move", "mug-1")], {"mug-1": MASK, "cube-1": OTHER}, {"mug-1": MOVED, "cube-1": OTHER})
+    boxes = {"mug-1": [10.0, 20.0, 30.0, 40.0], "cube-1": [36.0, 44.0, 60.0, 58.0]}
+    for things in (shown["objects_before"], shown["objects_after"]):
+        for each in things:
+            each["box"] = boxes[each["id"]]
+    return {**shown, "width": 64, "height": 64}
+
+
+def colours_at(drawn, points):
+    return [tuple(int(value) for value in drawn[y, x]) for x, y in points]
+
+
+def test_masks_tint_what_an_edit_names_in_its_colour_and_the_rest_in_grey():
+    large = enlarged(GROUND, 256)
+    drawn = overlaid(large, boxed_row(), after=False, masks=True, boxes=False)
+    named, other, ground = colours_at(drawn, [(80, 110), (80, 200), (200, 30)])
+    assert named == (164, 144, 100)  # 72 % of the grey ground, 28 % of amber
+    assert other == (152, 153, 156)
+    assert ground == (128, 128, 128)
+    assert np.array_equal(large, enlarged(GROUND, 256))  # drawn on a copy
+
+
+def test_the_old_place_of_what_moved_is_outlined_and_not_tinted():
+    drawn = overlaid(enlarged(GROUND, 256), boxed_row(), after=True, masks=True, boxes=False)
+    assert colours_at(drawn, [(50, 100), (180, 120)]) == [(128, 128, 128), (164, 144, 100)]
+    assert (drawn == COLOURS["subject"]).all(axis=2)[:, 30:50].any()
+
+
+def test_boxes_lie_where_the_row_says_with_names():
+    drawn = overlaid(enlarged(GROUND, 512), boxed_row(), after=False, masks=False, boxes=True)
+    assert (drawn[319, 81:239] == COLOURS["subject"]).all()  # the lower edge: y 40 of 64, half-open
+    assert (drawn[323:, :280] == 128).all()
+    assert (drawn[463, 290:478] == OTHERS).all()
+    assert (drawn[140:160, 82:100] == COLOURS["subject"]).all(axis=2).any()  # the name, above the box
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"objects_before": None, "objects_after": None, "operations": None},
+        {"objects_before": [{"id": "mug-1", "mask": None, "box": None}]},
+        {"objects_before": [{"id": "mug-1", "mask": None, "box": [0.0, 0.0, 0.0, 0.0]}]},
+        {"width": None},
+    ],
+)
+def test_a_pair_that_lacks_masks_or_boxes_stays_as_it_is(changes):
+    plain = {**boxed_row(), **changes}
+    drawn = overlaid(GROUND, plain, after=False, masks="width" not in changes, boxes=True)
+    assert np.array_equal(drawn, GROUND)

@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 
 import jinja2
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
@@ -49,6 +49,7 @@ class Page(HTMLParser):
     ],
     ids=["paragraph", "heading", "list", "second line", "cell"],
 )
+@settings(max_examples=60)
 @given(text=SIGNS | st.text(max_size=30) | st.sampled_from(HOSTILE))
 def test_text_comes_out_of_markdown_as_it_went_in_and_makes_no_markup(frame, tags, text):
     shown = one_line(text)

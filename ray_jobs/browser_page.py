@@ -1,0 +1,370 @@
+"""The browser's page, in Gradio: filters, a grid of pairs, one pair in detail, and a run's figures.
+
+Layout and callbacks only. What is shown comes from a catalogue (`ray_jobs.browse`), its words by way of
+`ray_jobs.browser_html`. Captions in the grid, choices and JSON are put in by Gradio as text. Import this module through
+`ray_jobs.serve`: it loads Gradio.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import gradio as gr
+import pyarrow as pa
+
+from ray_jobs import browser_html as html
+from ray_jobs.browse import SCORES, Catalogue, Query, score_ranges, search, values
+from ray_jobs.browse_run import Progress, RunCatalogue
+from ray_jobs.browser_pictures import BOXES, MASKS, Opened, caption, decoded, drawn, thumbnail
+from shards.storage import StorageError
+
+log = logging.getLogger(__name__)
+F = TypeVar("F", bound=Callable[..., Any])
+
+SIZES = (12, 24, 48)
+_LABELS = {"edit_kind": "kind of edit"}
+_TICK_S = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What a session looks through. numbers: of the table's rows that fit the filters."""
+
+    table: pa.Table | None = None
+    numbers: pa.Array | None = None
+
+    def rows(self, start: int, count: int) -> list[dict[str, Any]]:
+        """Some of those that fit, from place `start` on."""
+        if self.table is None or self.numbers is None:
+            return []
+        found: list[dict[str, Any]] = self.table.take(self.numbers[start : start + count]).to_pylist()
+        return found
+
+    def __len__(self) -> int:
+        return 0 if self.numbers is None else len(self.numbers)
+
+
+def theme() -> Any:
+    # Names of fonts that machines have: a theme's own would be fetched.
+    fonts = {"font": ("system-ui", "sans-serif"), "font_mono": ("ui-monospace", "monospace")}
+    return gr.themes.Default(primary_hue="indigo", neutral_hue="slate", radius_size="lg", **fonts)
+
+
+def build(catalogue: Catalogue) -> gr.Blocks:
+    """The page of this catalogue."""
+    return _Page(catalogue).blocks
+
+
+def _safe(method: F) -> F:
+    """A callback whose unexpected errors are one line on the page and a trace in the log file."""
+
+    @functools.wraps(method)
+    def call(*arguments: Any, **named: Any) -> Any:
+        try:
+            return method(*arguments, **named)
+        except Exception as error:
+            log.exception("unexpected")
+            line = "something unexpected happened; the log file of this job has the trace"
+            raise gr.Error(line, print_exception=False) from error
+
+    return call  # type: ignore[return-value]
+
+
+class _Page:
+    def __init__(self, catalogue: Catalogue) -> None:
+        self.catalogue = catalogue
+        self.run = catalogue if isinstance(catalogue, RunCatalogue) else None
+        with gr.Blocks(
+            title=f"SpatialPix: {catalogue.title}",
+            analytics_enabled=False,
+            fill_width=True,
+            delete_cache=(600, 3600),
+        ) as self.blocks:
+            self.listing, self.at = gr.State(Listing()), gr.State(1)
+            self.seen, self.opened = gr.State(None), gr.State(None)
+            self.head = gr.HTML(js_on_load=None)
+            if self.run is None:
+                self._pairs()
+            else:
+                with gr.Tab("Pairs"):
+                    self._pairs()
+                with gr.Tab("Progress"):
+                    self.progress = gr.HTML(js_on_load=None)
+            self._wire()
+
+    # --- layout -----------------------------------------------------------------------------------------------------
+
+    def _pairs(self) -> None:
+        with gr.Column(visible=True) as self.grid_side:
+            with gr.Row():
+                self.text = gr.Textbox(
+                    label="search in instructions", placeholder="part of an instruction, then Enter", submit_btn=True,
+                    scale=3, min_width=240, max_lines=1, elem_id="sp-text",
+                )  # fmt: skip
+                self.facets = [
+                    gr.Dropdown(
+                        [],
+                        label=_LABELS.get(name, name),
+                        multiselect=True,
+                        min_width=150,
+                        elem_id=f"sp-{name}",
+                    )
+                    for name in self.catalogue.facets
+                ]
+            with gr.Accordion("scores and page", open=False), gr.Row():
+                self.score = gr.Dropdown(
+                    [("any", "")], value="", label="score", min_width=240, scale=2, elem_id="sp-score"
+                )
+                self.least = gr.Number(
+                    None, label="from", placeholder="any", min_width=100, elem_id="sp-least"
+                )
+                self.most = gr.Number(None, label="to", placeholder="any", min_width=100, elem_id="sp-most")
+                self.size = gr.Dropdown(list(SIZES), value=SIZES[0], label="pairs on a page", min_width=130)
+                self.clear = gr.Button("clear all filters", min_width=130)
+            self.trouble = gr.HTML(js_on_load=None, visible=False)
+            self.grid = gr.Gallery(
+                show_label=False, format="jpeg", allow_preview=False, interactive=False, buttons=[], columns=4,
+                object_fit="contain", height="auto", container=False, elem_id="sp-pairs",
+            )  # fmt: skip
+            with gr.Row(elem_id="sp-pager", equal_height=True):
+                self.previous = gr.Button("‹ previous", min_width=100, scale=0)
+                self.range = gr.HTML(js_on_load=None, min_width=160)
+                self.page = gr.Number(
+                    1,
+                    label="page",
+                    precision=0,
+                    minimum=1,
+                    min_width=80,
+                    scale=0,
+                    container=False,
+                    elem_id="sp-page",
+                )
+                self.next = gr.Button("next ›", min_width=100, scale=0)
+        with gr.Column(visible=False) as self.pair_side:
+            with gr.Row(elem_id="sp-turn"):
+                self.back = gr.Button("all pairs", min_width=100, scale=0)
+                self.earlier = gr.Button("‹ previous pair", min_width=130, scale=0)
+                self.later = gr.Button("next pair ›", min_width=130, scale=0)
+            with gr.Row():
+                with gr.Column(scale=3, min_width=320):
+                    self.overlay = gr.CheckboxGroup(
+                        [MASKS, BOXES], label="draw over the pictures", show_label=False, container=False
+                    )
+                    self.slider = gr.ImageSlider(
+                        label="before and after",
+                        format="png",
+                        interactive=False,
+                        max_height=720,
+                        elem_id="sp-slider",
+                    )
+                with gr.Column(scale=2, min_width=300):
+                    self.words = gr.HTML(js_on_load=None)
+            self.facts = gr.HTML(js_on_load=None)
+            with gr.Accordion("operation as JSON", open=True):
+                self.operations = gr.JSON(show_label=False, elem_id="sp-operations")
+            with gr.Accordion("everything but the pictures, as JSON", open=False):
+                self.everything = gr.JSON(show_label=False, elem_id="sp-everything")
+
+    def _wire(self) -> None:
+        # Not preprocessed: Gradio's own checks end in a trace, for a page that was open while the server was new.
+        hidden: dict[str, Any] = {"api_visibility": "private", "preprocess": False}
+        queries = [self.text, self.score, self.least, self.most, *self.facets, self.size]
+        grid = [self.listing, self.at, self.trouble, self.grid, self.range, self.page]
+        pair = [self.opened, self.grid_side, self.pair_side, self.slider, self.words, self.facts, self.operations,
+                self.everything]  # fmt: skip
+        choices = [self.seen, self.head, *self.facets, self.score]
+        changed = [self.text.submit, self.least.submit, self.most.submit, self.size.change, self.least.blur,
+                   self.most.blur, *(facet.change for facet in self.facets)]  # fmt: skip
+        self.blocks.load(self._choices, None, choices, **hidden)
+        self.blocks.load(self._first, queries, grid, **hidden)
+        gr.on(changed, self._first, queries, grid, trigger_mode="always_last", **hidden)
+        self.score.change(self._scored, queries, [self.least, self.most, *grid], **hidden)
+        self.clear.click(self._cleared, self.size, [*queries[:-1], *grid], **hidden)
+        turns = {"outputs": grid, "trigger_mode": "always_last", **hidden}
+        self.previous.click(self._turned_back, [self.at, *queries], **turns)
+        self.next.click(self._turned, [self.at, *queries], **turns)
+        self.page.submit(self._turned_to, [self.page, *queries], **turns)
+        self.grid.select(self._select, [self.listing, self.at, self.size, self.overlay], pair, **hidden)
+        for event in (self.grid.select, self.earlier.click, self.later.click):
+            event(None, None, None, js="() => window.scrollTo({top: 0})", **hidden)
+        for button, turned in ((self.earlier, self._earlier), (self.later, self._later)):
+            button.click(turned, [self.listing, self.opened, self.overlay], pair, **hidden)
+        self.overlay.change(self._drawn, [self.opened, self.overlay], self.slider, **hidden)
+        sides = [self.grid_side, self.pair_side]
+        self.back.click(self._back, [self.listing, self.opened, self.size], [*sides, *grid], **hidden)
+        if self.run is not None:
+            quiet = {"show_progress": "hidden", **hidden}
+            self.blocks.load(self._figures, None, self.progress, **quiet)
+            ticked = [self.listing, self.at, self.seen, *queries]
+            gr.Timer(_TICK_S).tick(self._ticked, ticked, [self.progress, *choices, *grid], **quiet)
+
+    # --- callbacks --------------------------------------------------------------------------------------------------
+
+    def _state(self) -> tuple[pa.Table, Progress | None]:
+        return self.run.state() if self.run is not None else (self.catalogue.table(), None)
+
+    @_safe
+    def _choices(self) -> list[Any]:
+        """The head, and what there is to choose from."""
+        table, state = self._state()
+        facets = [
+            gr.update(
+                choices=[(f"{value} ({count:,})", value) for value, count in values(table, name).items()]
+            )
+            for name in self.catalogue.facets
+        ]
+        ranges = score_ranges(table).items()
+        scores = [("any", ""), *((f"{name} ({low:.3g} to {high:.3g})", name) for name, (low, high) in ranges)]
+        return [table, html.head(self.catalogue, table, state), *facets, gr.update(choices=scores)]
+
+    def _found(self, *queries: Any) -> Listing:
+        """What the filters ask for. queries: the values of the inputs `queries`, as the browser sent them."""
+        text, score, least, most, *facets, _ = queries
+        chosen = {name: [str(v) for v in picked or ()] for name, picked in zip(self.catalogue.facets, facets)}
+        least, most = (end if isinstance(end, (int, float)) else None for end in (least, most))
+        table = self.catalogue.table()
+        query = Query(chosen, str(text or ""), score if score in SCORES else None, least, most)
+        return Listing(table, search(table, query))
+
+    @_safe
+    def _first(self, *queries: Any) -> list[Any]:
+        return self._page_of(self._found(*queries), 1, queries[-1])
+
+    @_safe
+    def _scored(self, *queries: Any) -> list[Any]:
+        """Another score has another range, so the limits of the one before it go."""
+        text, score, _, _, *rest = queries
+        ends = score_ranges(self.catalogue.table()).get(score)
+        shown = [f"{end:.4g}" for end in ends] if ends else ["any", "any"]
+        limits = [gr.update(value=None, placeholder=end) for end in shown]
+        return [*limits, *self._first(text, score, None, None, *rest)]
+
+    @_safe
+    def _cleared(self, size: int) -> list[Any]:
+        nothing: list[Any] = ["", "", None, None, *[[] for _ in self.facets]]
+        return [*nothing, *self._first(*nothing, size)]
+
+    @_safe
+    def _turned_back(self, at: int, *queries: Any) -> list[Any]:
+        return self._page_of(self._found(*queries), at - 1, queries[-1])
+
+    @_safe
+    def _turned(self, at: int, *queries: Any) -> list[Any]:
+        return self._page_of(self._found(*queries), at + 1, queries[-1])
+
+    @_safe
+    def _turned_to(self, page: int | None, *queries: Any) -> list[Any]:
+        return self._page_of(self._found(*queries), page or 1, queries[-1])
+
+    def _page_of(self, listing: Listing, page: int, size: int) -> list[Any]:
+        """The outputs `grid`. page: from 1; beyond the last it is the last."""
+        size = _size(size)
+        page = max(1, min(int(page), -(-len(listing) // size)))
+        start = (page - 1) * size
+        rows = listing.rows(start, size)
+        pictures = self.catalogue.pictures(rows)
+        troubles = list(dict.fromkeys(each.trouble for each in pictures if each.trouble))
+        cells = [(thumbnail(each), caption(row)) for row, each in zip(rows, pictures, strict=True)]
+        return [
+            listing,
+            page,
+            gr.update(value=html.troubles(troubles), visible=bool(troubles)),
+            gr.update(value=cells, selected_index=None),
+            html.shown_range(start + 1, start + len(rows), len(listing), self._partial()),
+            page,
+        ]
+
+    def _partial(self) -> bool:
+        """Whether there may be more pairs in a moment."""
+        state = self._state()[1]
+        return state is not None and not (state.finished and state.read + len(state.troubles) >= state.units)
+
+    @_safe
+    def _select(
+        self, listing: Listing, at: int, size: int, overlay: list[str], event: gr.SelectData
+    ) -> list[Any]:
+        return self._open(listing, (at - 1) * _size(size) + int(event.index), overlay)
+
+    @_safe
+    def _earlier(self, listing: Listing, opened: Opened | None, overlay: list[str]) -> list[Any]:
+        return self._open(listing, opened.place - 1 if opened else 0, overlay)
+
+    @_safe
+    def _later(self, listing: Listing, opened: Opened | None, overlay: list[str]) -> list[Any]:
+        return self._open(listing, opened.place + 1 if opened else 0, overlay)
+
+    def _open(self, listing: Listing, place: int, overlay: list[str]) -> list[Any]:
+        """The outputs `pair`."""
+        place = max(0, min(place, len(listing) - 1))
+        found = listing.rows(place, 1)
+        if not found:
+            return [gr.skip()] * 8
+        row, troubles, details = found[0], list[str](), dict[str, Any]()
+        pictures = self.catalogue.pictures(found)[0]
+        try:
+            details = self.catalogue.details(row)
+        except StorageError as error:
+            troubles.append(str(error))
+        if pictures.trouble and not troubles:
+            troubles.append(pictures.trouble)
+        opened = Opened(place, row, details, decoded(pictures.before), decoded(pictures.after))
+        for data, pixels, name in (
+            (pictures.before, opened.before, "before"),
+            (pictures.after, opened.after, "after"),
+        ):
+            if data is not None and pixels is None:
+                troubles.append(f"the picture {name} the edit cannot be read")
+        shown = drawn(opened, overlay)
+        return [
+            opened,
+            gr.update(visible=False),
+            gr.update(visible=True),
+            gr.update(value=shown, visible=shown is not None),
+            html.pair(row, details, troubles),
+            html.facts(row, details),
+            {name: details.get(name) for name in ("instructions", "operations")},
+            details,
+        ]
+
+    @_safe
+    def _drawn(self, opened: Opened | None, overlay: list[str]) -> Any:
+        return gr.skip() if opened is None else drawn(opened, overlay)
+
+    @_safe
+    def _back(self, listing: Listing, opened: Opened | None, size: int) -> list[Any]:
+        """To the page that has the pair that was last looked at."""
+        page = opened.place // _size(size) + 1 if opened else 1
+        return [gr.update(visible=True), gr.update(visible=False), *self._page_of(listing, page, size)]
+
+    @_safe
+    def _figures(self) -> str:
+        table, state = self._state()
+        return html.progress(state or Progress(), table)
+
+    @_safe
+    def _ticked(self, listing: Listing, at: int, seen: pa.Table | None, *queries: Any) -> list[Any]:
+        """A run's figures; where there are other pairs than a moment ago, also choices and numbers.
+
+        The grid is left alone while its page is full: somebody may be looking at it.
+        """
+        table, size = self.catalogue.table(), _size(queries[-1])
+        choices = [gr.skip()] * (3 + len(self.facets)) if seen is table else self._choices()
+        grid = [gr.skip()] * 6
+        if listing.table is not None and listing.table is not table:
+            found, shown = self._found(*queries), len(listing.rows((at - 1) * size, size))
+            if shown < min(size, len(found) - (at - 1) * size):
+                grid = self._page_of(found, at, size)
+            else:
+                grid[4] = html.shown_range(
+                    (at - 1) * size + 1, (at - 1) * size + shown, len(found), self._partial()
+                )
+        return [self._figures(), *choices, *grid]
+
+
+def _size(size: Any) -> int:
+    """Pairs on a page, whatever was sent."""
+    return size if size in SIZES else SIZES[0]
