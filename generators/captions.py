@@ -7,19 +7,19 @@ Nothing is cleaned here; that is `generators.cleaning`.
 from __future__ import annotations
 
 import csv
-import io
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.fs as fs
 
+from generators.files import SourceError, filesystem, json_lines, lines, opened
+
 MIN_AESTHETIC = 6.5  # of LAION-Aesthetics V2, as InstructPix2Pix took them
-MAX_LINE = 1_000_000  # characters of a text line; longer ones are no captions
 LAION_TERMS = "LAION-5B metadata: CC-BY-4.0; the caption belongs to the page it is from"
 COCO_TERMS = "CC-BY-4.0"
 OPEN_IMAGES_TERMS = "CC-BY-4.0"
@@ -27,10 +27,6 @@ OPEN_IMAGES_TERMS = "CC-BY-4.0"
 # Names that columns of captions have in the wild, best first.
 _FIRST = 99  # a row without the captions' column is passed over; a file whose first hundred have none is not read on
 COLUMNS = ("caption", "text", "TEXT", "prompt", "original_prompt", "input")
-
-
-class SourceError(ValueError):
-    """The file is not what the source reads; the message says what it needs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +78,7 @@ def _laion(uri: str) -> Iterator[Caption]:
 
 
 def _coco(uri: str) -> Iterator[Caption]:
-    with _opened(uri) as file:
+    with opened(uri) as file:
         try:
             values = json.load(file)
             annotations = values["annotations"]
@@ -102,7 +98,7 @@ def _coco(uri: str) -> Iterator[Caption]:
 
 
 def _open_images(uri: str) -> Iterator[Caption]:
-    for values in _json_lines(uri):
+    for values in json_lines(uri):
         if isinstance(values.get("caption"), str):
             about = {"source": "open_images", "image_id": values.get("image_id")}
             yield Caption(values["caption"], OPEN_IMAGES_TERMS, about)
@@ -111,7 +107,7 @@ def _open_images(uri: str) -> Iterator[Caption]:
 def _manual(uri: str, column: str | None) -> Iterator[Caption]:
     name = uri.rstrip("/").rsplit("/", 1)[-1]
     if name.endswith((".jsonl", ".ndjson", ".json")):
-        rows: Iterator[Mapping[str, Any]] = _json_lines(uri)
+        rows: Iterator[Mapping[str, Any]] = json_lines(uri)
     elif name.endswith((".csv", ".tsv")):
         rows = _csv(uri, "\t" if name.endswith(".tsv") else ",")
     else:
@@ -151,21 +147,8 @@ def _column(names: Collection[str], wanted: str | None, uri: str) -> str:
 # --- files ----------------------------------------------------------------------------------------------------
 
 
-def _filesystem(uri: str) -> tuple[fs.FileSystem, str]:
-    if "://" in uri:
-        return cast(tuple[fs.FileSystem, str], fs.FileSystem.from_uri(uri))
-    return fs.LocalFileSystem(), uri
-
-
-def _opened(uri: str) -> io.BufferedIOBase:
-    system, path = _filesystem(uri)
-    if system.get_file_info(path).type == fs.FileType.NotFound:
-        raise FileNotFoundError(f"{uri}: there is no such file")
-    return cast(io.BufferedIOBase, system.open_input_stream(path))
-
-
 def _parquet(uri: str) -> ds.Dataset:
-    system, path = _filesystem(uri)
+    system, path = filesystem(uri)
     if system.get_file_info(path).type == fs.FileType.NotFound:
         raise FileNotFoundError(f"{uri}: there is no such file or folder")
     try:
@@ -180,29 +163,9 @@ def _rows(data: ds.Dataset, columns: list[str], kept: Any = None) -> Iterator[di
         yield from batch.to_pylist()
 
 
-def _json_lines(uri: str) -> Iterator[dict[str, Any]]:
-    """Objects, line by line; lines that are none are left out, a file without any is an error."""
-    found = bad = 0
-    with _opened(uri) as file:
-        for line in _lines(file):
-            if not line.strip():
-                continue
-            try:
-                values = json.loads(line)
-            except (ValueError, RecursionError):
-                values = None
-            if isinstance(values, dict):
-                found += 1
-                yield values
-            else:
-                bad += 1
-    if bad and not found:
-        raise SourceError(f"{uri}: has no line that is a JSON object; JSON lines have one in each")
-
-
 def _csv(uri: str, delimiter: str) -> Iterator[dict[str, Any]]:
-    with _opened(uri) as file:
-        rows = csv.DictReader(_lines(file), delimiter=delimiter)
+    with opened(uri) as file:
+        rows = csv.DictReader(lines(file), delimiter=delimiter)
         while True:
             try:
                 yield {str(key): value for key, value in next(rows).items()}
@@ -210,13 +173,3 @@ def _csv(uri: str, delimiter: str) -> Iterator[dict[str, Any]]:
                 return
             except csv.Error:  # one broken line
                 continue
-
-
-def _lines(file: io.BufferedIOBase) -> Iterator[str]:
-    """UTF-8 with whatever is not replaced; a line beyond MAX_LINE is cut."""
-    text = io.TextIOWrapper(cast(Any, file), encoding="utf-8-sig", errors="replace", newline=None)
-    while line := text.readline(MAX_LINE):
-        rest = line
-        while len(rest) == MAX_LINE and not rest.endswith("\n"):
-            rest = text.readline(MAX_LINE)
-        yield line.replace("\0", "")

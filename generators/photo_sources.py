@@ -112,8 +112,10 @@ class PhotoEntry:
 
 
 class PhotoSource(Protocol):
-    """Photos by index. kind: what the pairs' column `source` says. skipped: photos left out on opening, by reason:
-    `licence_not_allowed`, `licence_unknown`. identity: a hash of all that shapes what comes out."""
+    """Photos by index. kind: what the pairs' column `source` says. skipped: how many were left out on opening, by
+    reason: `licence_not_allowed`, `licence_unknown`, `rotated`; and of broken items, `photo_broken`,
+    `annotation_broken`, `annotation_without_photo`. identity: a hash of the inputs: names and sizes of files, without
+    where they lie, of zips also the checksums."""
 
     @property
     def kind(self) -> Kind: ...
@@ -160,4 +162,23 @@ def open_photos(
 
     Raises PhotoError: `bad_source`, `annotations_missing`, `annotations_broken`, `images_missing`.
     """
-    raise NotImplementedError
+    from generators.photo_files import open_files
+
+    files = [annotations] if isinstance(annotations, str) else list(annotations)
+    if not files:
+        raise PhotoError("annotations_missing", "no file of annotations is named")
+    pictures = open_files(images)
+    shapes = open_files(masks) if masks else None
+    if kind == "coco":
+        from generators.photo_coco import CocoPhotos
+
+        return CocoPhotos(files, pictures, licences)
+    if kind == "open_images":
+        from generators.photo_open_images import OpenImagesPhotos
+
+        return OpenImagesPhotos(files, pictures, shapes, licences)
+    if kind == "manual":
+        from generators.photo_manual import ManualPhotos
+
+        return ManualPhotos(files, pictures, shapes, licences)
+    raise PhotoError("bad_source", f"{kind!r} is not one of coco, open_images, manual")

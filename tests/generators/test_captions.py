@@ -8,7 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from generators.captions import SourceError, read_captions
+from generators.captions import read_captions
+from generators.files import SourceError
 
 
 def texts(kind, path, **more):
