@@ -15,8 +15,11 @@ from shards.images import Mask, Pixels
 
 FEATHER = 2  # pixels over which an edge fades
 _RIM = 3  # pixels around a mask that still hold some of the thing: masks are drawn a little too tight
-_SHADOW = 0.12  # of the thing's height: how far a contact shadow is looked for around its foot
-_FAINT = 0.97  # a background that is this bright or brighter beside its surroundings has no shadow on it
+_FOOT, _SHADOW = (
+    0.08,
+    0.5,
+)  # of the thing's height: the ground at its foot, and how far its shadow is looked for
+_FAINT = 0.88  # of the brightness of the ground farther off: what is brighter is not in shadow
 Floats = NDArray[np.float32]
 
 
@@ -35,15 +38,15 @@ class Cutout:
     origin: tuple[int, int]
 
 
-def hole_of(mask: Mask, shadow: bool = True) -> Mask:
-    """What has to be filled when the thing goes: its mask with a rim, and the ground at its foot."""
-    hole = dilated(mask, _RIM + FEATHER)
-    return hole | _foot(mask) if shadow else hole
+def hole_of(photo: Pixels, mask: Mask) -> Mask:
+    """What has to be filled when the thing goes: its mask with a rim, and its contact shadow."""
+    return dilated(mask, _RIM + FEATHER) | _foot(photo, mask)
 
 
 def cut(photo: Pixels, behind: Pixels, mask: Mask) -> Cutout:
     """The thing under (h, w) `mask`. behind: the photo without it, which says how dark its shadow is."""
-    reach = dilated(mask, _RIM + FEATHER) | _foot(mask)
+    foot = _foot(photo, mask)
+    reach = dilated(mask, _RIM + FEATHER) | foot
     rows, columns = np.flatnonzero(reach.any(axis=1)), np.flatnonzero(reach.any(axis=0))
     area = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
     inside = mask[area]
@@ -54,7 +57,7 @@ def cut(photo: Pixels, behind: Pixels, mask: Mask) -> Cutout:
         photo[area].copy(),
         alpha,
         inside,
-        _shade(photo[area], behind[area], mask, area),
+        _shade(photo[area], behind[area], mask[area], foot[area]),
         (rows[0], columns[0]),
     )
 
@@ -156,37 +159,51 @@ def _eroded(mask: Mask, pixels: int) -> Mask:
     return np.asarray(thin > 0)
 
 
-def _foot(mask: Mask) -> Mask:
-    """The ground around a thing's foot, where a contact shadow would lie."""
+def _foot(photo: Pixels, mask: Mask) -> Mask:
+    """The ground at a thing's foot, and the shadow that begins there: darker than the ground farther off, and joined to
+    the thing."""
     rows = np.flatnonzero(mask.any(axis=1))
     height = rows[-1] + 1 - rows[0]
     low = mask.copy()
     low[: rows[-1] + 1 - max(2, height // 5)] = False
-    reach = max(_RIM + FEATHER, round(_SHADOW * height))
+    near = _spread(low, max(_RIM + FEATHER, round(_FOOT * height)))
+    zone = _spread(low, max(_RIM + FEATHER, round(_SHADOW * height))) & ~mask
+    ring = _spread(low, max(2 * _RIM, round(1.4 * _SHADOW * height))) & ~zone & ~dilated(mask, _RIM)
+    if not ring.any():
+        return near
+    grey = cv2.GaussianBlur(cv2.cvtColor(np.ascontiguousarray(photo), cv2.COLOR_RGB2GRAY), (0, 0), 1.5)
+    dark = zone & (grey < _FAINT * np.median(grey[ring]))
+    _, labels = cv2.connectedComponents((dark | low).astype(np.uint8))
+    joined = dark & np.isin(labels, np.unique(labels[low]))
+    return near | dilated(joined, _RIM)
+
+
+def _spread(low: Mask, reach: int) -> Mask:
+    """Wider than high: the ground is seen at a slant."""
     wide = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * (reach // 2) + 1))
     return np.asarray(cv2.dilate(low.astype(np.uint8), wide) > 0)
 
 
-def _shade(photo: Pixels, behind: Pixels, mask: Mask, area: tuple[slice, slice]) -> Floats:
+def _shade(photo: Pixels, behind: Pixels, mask: Mask, foot: Mask) -> Floats:
     """What the shadow leaves of the light: the photo beside the photo without the thing, smoothed, fading outwards."""
-    foot = _foot(mask)[area]
-    ground = foot & ~dilated(mask, _RIM)[area]
+    ground = foot & ~dilated(mask, _RIM)
     shade = np.ones(ground.shape, np.float32)
     if not ground.any():
         return shade
     lit = cv2.GaussianBlur(behind.astype(np.float32).mean(axis=2), (0, 0), 3)
     seen = photo.astype(np.float32).mean(axis=2)
     ratio = np.clip((seen + 8) / (lit + 8), 0.3, 1)
-    weight = ground.astype(np.float32)
-    blurred = cv2.GaussianBlur(weight, (0, 0), 4)
-    smooth = cv2.GaussianBlur(ratio * weight, (0, 0), 4) / np.maximum(blurred, 1e-3)
-    if float(np.median(ratio[ground])) >= _FAINT:
+    if float(np.percentile(ratio[ground], 25)) >= _FAINT:
         return shade
-    # Full at the mask, gone at the rim of what is looked at.
-    depth = cv2.distanceTransform(np.pad(foot, 1).astype(np.uint8), cv2.DIST_L2, 3)[1:-1, 1:-1]
-    fade = np.clip(depth / max(1.0, float(depth.max()) * 0.6), 0, 1)
+    weight = ground.astype(np.float32)
+    smooth = cv2.GaussianBlur(ratio * weight, (0, 0), 2) / np.maximum(
+        cv2.GaussianBlur(weight, (0, 0), 2), 1e-3
+    )
+    # Gone at the rim of what is looked at: a step there would be seen.
+    depth = cv2.distanceTransform(np.pad(foot | mask, 1).astype(np.uint8), cv2.DIST_L2, 3)[1:-1, 1:-1]
+    fade = np.clip(depth / (2 * FEATHER), 0, 1)
     shade[foot] = 1 - (1 - smooth[foot]) * fade[foot]
-    return np.clip(shade, 0.3, 1)
+    return np.asarray(np.clip(shade, 0.3, 1), np.float32)
 
 
 def _overlap(shape: tuple[int, ...], cutout: Cutout) -> tuple[tuple[slice, slice], tuple[slice, slice]]:

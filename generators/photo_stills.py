@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import cv2
@@ -10,6 +10,7 @@ import numpy as np
 
 from generators.cutout import Cutout, cut, dilated, hole_of
 from generators.inpainting import Inpainter
+from generators.photo_nouns import PhotoNoun
 from generators.photo_sources import Photo, PhotoObject
 from generators.photo_words import Thing, colour_of
 from shards.images import Mask, Pixels
@@ -58,7 +59,7 @@ class Still:
         gone = {thing.id for thing in things}
         hole = np.zeros(self.shape, np.bool_)
         for thing in things:
-            hole |= hole_of(thing.mask)
+            hole |= hole_of(self.rgb, thing.mask)
         for other in self.things:
             if other.id not in gone:
                 hole &= ~other.mask
@@ -77,14 +78,13 @@ class Still:
 def prepare(
     photo: Photo,
     objects: Sequence[PhotoObject],
-    nouns: Mapping[str, str],
-    barred: Mapping[str, str],
+    noun_of: Callable[[str], PhotoNoun | None],
     side: int,
     inpainter: Inpainter,
     seed: int,
 ) -> Still:
-    """nouns: {category: key of the lexicon}. barred: {key: reason} of nouns that are never touched. side: pixels of the
-    longer side; photos that are smaller stay as they are."""
+    """noun_of: what a category is called, None for one without a word. side: pixels of the longer side; photos that are
+    smaller stay as they are."""
     height, width = photo.rgb.shape[:2]
     scale = min(1.0, side / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
@@ -92,18 +92,18 @@ def prepare(
     things: list[Thing] = []
     excluded: dict[str, str] = {}
     unknown: dict[str, int] = {}
-    flags: dict[str, PhotoObject] = {}
+    flags: dict[str, tuple[PhotoObject, PhotoNoun]] = {}
     for found in objects:
-        reason = "no_mask" if found.mask is None else None if found.name in nouns else "unknown_noun"
+        noun = noun_of(found.name)
         mask = None if found.mask is None else _resized(found.mask, size)
-        if reason is None and mask is not None and mask.any():
-            colour = found.color or colour_of(rgb, mask)
-            things.append(Thing(found.id, nouns[found.name], colour, mask))
-            flags[found.id] = found
+        if noun is not None and mask is not None and mask.any():
+            things.append(Thing(found.id, noun.key, found.color or colour_of(rgb, mask), mask))
+            flags[found.id] = found, noun
         else:
-            unknown[reason or "no_mask"] = unknown.get(reason or "no_mask", 0) + 1
+            reason = "no_mask" if noun is not None else "unknown_noun"
+            unknown[reason] = unknown.get(reason, 0) + 1
     for thing in things:
-        if (why := _excluded(thing, flags[thing.id], things, barred)) is not None:
+        if (why := _excluded(rgb, thing, *flags[thing.id], things)) is not None:
             excluded[thing.id] = why
     return Still(rgb, photo.rgb, tuple(things), excluded, unknown, inpainter, seed)
 
@@ -116,11 +116,11 @@ def _resized(mask: Mask, size: tuple[int, int]) -> Mask:
 
 
 def _excluded(
-    thing: Thing, flags: PhotoObject, things: Sequence[Thing], barred: Mapping[str, str]
+    rgb: Pixels, thing: Thing, flags: PhotoObject, noun: PhotoNoun, things: Sequence[Thing]
 ) -> str | None:
     height, width = thing.mask.shape
-    if thing.noun in barred:
-        return barred[thing.noun]
+    if noun.excluded is not None:
+        return noun.excluded
     if flags.crowd or flags.group:
         return "crowd"
     if flags.depiction or flags.inside:
@@ -130,7 +130,7 @@ def _excluded(
         return "truncated"
     if thing.area < LEAST_AREA * height * width:
         return "tiny"
-    if hole_of(thing.mask).mean() > MOST_HOLE:
+    if hole_of(rgb, thing.mask).mean() > MOST_HOLE:
         return "too_large"
     if flags.occluded:
         return "occluded"

@@ -17,9 +17,10 @@ import numpy as np
 
 from filters.photo_geometry import measure
 from generators.inpainting import Diffusers, Inpainter, InpaintingError, Lama, OpenCv
+from generators.photo_decode import decode_photo
 from generators.photo_edits import Edit, make, mirrored
-from generators.photo_nouns import LETTERED, barred_nouns, nouns_of, photo_lexicon
-from generators.photo_sources import PhotoEntry, PhotoError, PhotoSource, decode_photo, open_photos
+from generators.photo_nouns import photo_lexicon, photo_noun
+from generators.photo_sources import PhotoEntry, PhotoError, PhotoSource, open_photos
 from generators.photo_stills import Still, prepare
 from generators.photo_words import Thing
 from shards.guard import RowGuard
@@ -36,6 +37,22 @@ from spatial.lexicon import Lexicon
 from spatial.rows import said_row
 from spatial.scene import SpatialError
 
+# Things that often have words on them, which no mirror may turn around.
+LETTERED = frozenset(
+    {
+        "book",
+        "bus",
+        "truck",
+        "stop_sign",
+        "parking_meter",
+        "clock",
+        "laptop",
+        "keyboard",
+        "tv",
+        "cell_phone",
+        "bottle",
+    }
+)
 _KIND_TRIES = 6  # other kinds tried where a photo has none of the first one drawn
 Row = dict[str, Any]
 
@@ -58,6 +75,7 @@ def source_of(settings: Mapping[str, Any]) -> PhotoSource:
         settings["kind"],
         annotations=settings["annotations"],
         images=settings["images"],
+        masks=settings["masks"],
         licences=settings["licences"],
     )
 
@@ -85,7 +103,6 @@ class ComposePhotos:
         self._source = source_of(settings["source"])
         self._inpainter = inpainter_of(settings["inpainting"])
         self._lexicon = photo_lexicon()
-        self._nouns, self._barred = nouns_of(settings["source"]["kind"]), barred_nouns()
 
     def __call__(self, unit: Unit, guard: RowGuard) -> UnitReport:
         began = time.monotonic()
@@ -110,8 +127,8 @@ class ComposePhotos:
             photo = decode_photo(self._source.read(about.entry))
             objects = self._source.objects(about.entry, photo)
             still = prepare(
-                photo, objects, self._nouns, self._barred, self._settings["image_size"], self._inpainter,
-                self._seed(about, 0, "inpainting"),
+                photo, objects, lambda name: photo_noun(name, about.entry.source), self._settings["image_size"],
+                self._inpainter, self._seed(about, 0, "inpainting"),
             )  # fmt: skip
         except PhotoError as error:
             return [self._unmade(about, 0, "failed", error.reason, error.message)]
