@@ -55,7 +55,7 @@ def still_of(*things, side=WIDTH) -> Still:
 @pytest.fixture(scope="module")
 def still() -> Still:
     return still_of(
-        ("mug", "red", 90, 180, 40), ("ball", "blue", 220, 184, 44), ("cat", "white", 155, 90, 36)
+        ("mug", "red", 60, 225, 40), ("ball", "blue", 230, 228, 44), ("cat", "white", 155, 90, 36)
     )
 
 
