@@ -29,6 +29,7 @@ from generators.photo_sources import Attribution, Kind, Mask, Photo, PhotoEntry,
 from generators.photo_store import Groups
 
 _SIDES = ("XMin", "YMin", "XMax", "YMax")
+_BOX_SIDES = tuple(f"Box{side}" for side in _SIDES)
 _FLAGS = ("IsOccluded", "IsTruncated", "IsGroupOf", "IsDepiction", "IsInside")
 _ABOUT = ("OriginalURL", "License", "Author", "Title", "Subset")
 _SAME = 1e-4  # a mask tells its box by coordinates, which the two files round alike
@@ -274,9 +275,9 @@ def _kind_of(uri: str) -> str:
     names = set(first.partition("\n")[0].strip().split(","))
     if first.startswith("{"):
         return "narratives"
-    if {"MaskPath", "ImageID"} <= names:
+    if {"MaskPath", "ImageID", "LabelName", *_BOX_SIDES} <= names:
         return "masks"
-    if {"ImageID", "LabelName", "XMin"} <= names:
+    if {"ImageID", "LabelName", *_SIDES} <= names:
         return "boxes"
     if {"ImageID", "License"} <= names or {"ImageID", "Rotation"} <= names:
         return "images"
@@ -292,7 +293,7 @@ def _batches(
     uri: str, needed: Sequence[str], *, optional: Sequence[str] = (), strings: Sequence[str] = ()
 ) -> Iterator[pa.RecordBatch]:
     """The columns of a CSV file, batch by batch; optional ones are null where the file has none."""
-    numbers = {name: pa.float32() for name in (*_SIDES, *(f"Box{name}" for name in _SIDES))}
+    numbers = {name: pa.float32() for name in (*_SIDES, *_BOX_SIDES)}
     flags = {name: pa.int8() for name in _FLAGS}
     texts = dict.fromkeys(("ImageID", "LabelName", "MaskPath", *strings), pa.string())
     options = csv.ConvertOptions(
@@ -323,12 +324,12 @@ def _present(batch: pa.RecordBatch, names: Sequence[str]) -> pa.Array:
 
 def _boxes(uri: str) -> pa.Table:
     batches = _batches(uri, ["ImageID", "LabelName", *_SIDES], optional=_FLAGS)
-    return _as_rows(batches, {name: name for name in _SIDES})
+    return _as_rows(batches, dict(zip(_SIDES, _SIDES)))
 
 
 def _masks(uri: str) -> pa.Table:
-    batches = _batches(uri, ["MaskPath", "ImageID", "LabelName", *(f"Box{name}" for name in _SIDES)])
-    return _as_rows(batches, {name: f"Box{name}" for name in _SIDES})
+    batches = _batches(uri, ["MaskPath", "ImageID", "LabelName", *_BOX_SIDES])
+    return _as_rows(batches, dict(zip(_SIDES, _BOX_SIDES)))
 
 
 def _as_rows(batches: Iterator[pa.RecordBatch], sides: Mapping[str, str]) -> pa.Table:

@@ -6,13 +6,17 @@ import csv
 import io
 import json
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from PIL import Image
 
-from generators.photo_sources import Mask
+from generators.photo_decode import decode_photo
+from generators.photo_sources import Mask, PhotoError, PhotoObject, PhotoSource, open_photos
+from shards.images import mask_to_rle
 
 WIDTH, HEIGHT = 40, 30
 ORIENTATION = 0x0112
@@ -73,8 +77,6 @@ COMPRESSED = rectangle(5, 6, 15, 20)
 
 def coco_values() -> dict[str, Any]:
     """Three photos in the file's own order, 12, 9, 30, the last without annotations; every form of a mask."""
-    from shards.images import mask_to_rle
-
     crowd = rectangle(0, 20, 40, 30)
     two_parts = [corners(12, 2, 18, 10), corners(24, 12, 32, 24)]
     things = [
@@ -127,6 +129,20 @@ def write_coco(folder: Path) -> tuple[list[str], str]:
     for path, values in zip(files, (coco_values(), coco_captions())):
         path.write_text(json.dumps(values))
     return [str(path) for path in files], str(folder / "images")
+
+
+def with_annotation(folder: Path, image: dict[str, Any] | None = None, **fields: Any) -> PhotoSource:
+    """COCO's set with one photo, a picture of 40 x 30, and one annotation of it."""
+    values = coco_values()
+    values["images"] = [
+        {"id": 9, "file_name": "000009.jpg", "width": WIDTH, "height": HEIGHT} | (image or {})
+    ]
+    values["annotations"] = [
+        {"id": 1, "image_id": 9, "category_id": 17, "bbox": [1, 1, 8, 8], "iscrowd": 0} | fields
+    ]
+    write_coco(folder)
+    (folder / "one.json").write_text(json.dumps(values))
+    return open_photos("coco", annotations=str(folder / "one.json"), images=str(folder / "images"))
 
 
 # --- Open Images -------------------------------------------------------------------------------------------------
@@ -237,3 +253,31 @@ def write_manual(folder: Path) -> tuple[str, str]:
     lines = folder / "photos.jsonl"
     lines.write_text("\n\n".join(json.dumps(line) for line in manual_lines()) + "\n")
     return str(lines), str(folder)
+
+
+# --- what comes out ----------------------------------------------------------------------------------------------
+
+
+def objects(source: PhotoSource, index: int) -> dict[str, PhotoObject]:
+    entry = source.entry(index)
+    return {thing.id: thing for thing in source.objects(entry, decode_photo(source.read(entry)))}
+
+
+def everything(source: PhotoSource) -> Iterator[tuple[Any, ...]]:
+    """All that a source gives, in values that compare."""
+    for index in range(len(source)):
+        entry = source.entry(index)
+        data = source.read(entry)
+        yield tuple(getattr(entry, name) for name in entry.__slots__), data
+        for thing in source.objects(entry, decode_photo(data)):
+            values = {name: getattr(thing, name) for name in thing.__slots__}
+            yield tuple(
+                (values | {"mask": thing.mask is not None and mask_to_rle(thing.mask)["counts"]}).items()
+            )
+
+
+def reason(call: Any, *arguments: Any, **more: Any) -> str:
+    with pytest.raises(PhotoError) as caught:
+        call(*arguments, **more)
+    assert "\n" not in str(caught.value)
+    return caught.value.reason
