@@ -25,6 +25,7 @@ from ray_jobs.config_base import (
     read_yaml,
 )
 from ray_jobs.config_pairs import PairsRoute
+from ray_jobs.config_photos import PhotosRoute
 from ray_jobs.config_stock import Stock
 from ray_jobs.config_text import EditsRoute, Llm
 from spatial.instruction import KINDS, LANGUAGES
@@ -32,7 +33,7 @@ from spatial.instruction import KINDS, LANGUAGES
 __all__ = ["ConfigError", "Model", "check", "one_line", "overridden", "read_yaml"]
 
 StageName = Literal["pairs", "scores", "verdicts", "captions", "edits", "unique"]
-PoolName = StageName | Literal["p2p"]  # pairs from words want a GPU, those from scenes many cores
+PoolName = StageName | Literal["p2p", "photos"]  # pairs from words want a GPU, those from scenes many cores
 
 # What scenes can show. The two other kinds are edits of pictures that no renderer made.
 RENDERED_KINDS = tuple(kind for kind in KINDS if kind not in ("replace", "style"))
@@ -110,11 +111,12 @@ class BlenderRoute(Model):
 
 
 class Routes(Model):
-    """What is made: pairs from scenes, edits in words, and pairs from those."""
+    """What is made: pairs from scenes, edits in words, pairs from those, and pairs from photos."""
 
     blender: BlenderRoute | None = None
     edits: EditsRoute | None = None
     p2p: PairsRoute | None = None
+    photos: PhotosRoute | None = None
 
 
 ProfileName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]

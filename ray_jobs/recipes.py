@@ -14,6 +14,7 @@ from filters.profiles import NONE, ClipProfile, ProfileError, named
 from filters.weights import ClipWeights, WeightsError
 from ray_jobs.config import BlenderRoute, Clip, Config, ConfigError, Pool, PoolName, StageName, one_line
 from ray_jobs.config_pairs import PairsRoute
+from ray_jobs.config_photos import PhotosRoute
 from ray_jobs.worker import StageSpec
 from shards.fingerprint import fingerprint
 from shards.run import Run
@@ -23,9 +24,11 @@ from shards.units import Unit
 _NOT_SHAPING = {"threads", "recycle", "device", "assets"}
 # The stages of each route, in order: where their class is.
 P2P: Literal["p2p"] = "p2p"
+PHOTOS: Literal["photos"] = "photos"
 STAGES: dict[PoolName, str] = {
     "pairs": "renderers.stage:RenderScenes",
     "p2p": "generators.render:RenderPairs",
+    "photos": "generators.photos:ComposePhotos",
     "scores": "filters.score:ScoreClip",
     "verdicts": "filters.decide:Decide",
     "captions": "generators.prepare:PrepareCaptions",
@@ -76,6 +79,10 @@ def routes(config: Config, limit: int | None = None) -> list[Route]:
         found += text
         if config.routes.p2p is not None:
             found.append(_p2p_route(config, config.routes.p2p, text))
+    if (photos := config.routes.photos) is not None:
+        count = photos.units if limit is None else min(photos.units, limit)
+        units = [Unit(PHOTOS, index, photos.unit_size) for index in range(count)]
+        found.append(Route(PHOTOS, units, _photo_stages(config, photos)))
     if not found:
         raise ConfigError("routes: needs at least one route, for example 'blender'")
     return found
@@ -92,7 +99,7 @@ def routes_of_pairs(config: Config, run: Run) -> list[Route]:
             continue
         # Whole as far as these units go, so never built: another profile needs neither picture nor model.
         before = [
-            StageSpec(stage, STAGES[P2P if name == P2P and stage == "pairs" else stage], {}, folders[stage])
+            StageSpec(stage, STAGES[_maker(name) if stage == "pairs" else stage], {}, folders[stage])
             for stage in _OF_PAIRS
             if stage in folders and stage != "verdicts"
         ]
@@ -117,7 +124,14 @@ def _unit_size(config: Config, route: str) -> int | None:
     routes = config.routes
     if route == P2P and routes.p2p is not None and routes.edits is not None:
         return routes.edits.unit_size
+    if route == PHOTOS and routes.photos is not None:
+        return routes.photos.unit_size
     return routes.blender.unit_size if route == "blender" and routes.blender is not None else None
+
+
+def _maker(route: str) -> PoolName:
+    """The stage that makes a route's pairs."""
+    return P2P if route == P2P else PHOTOS if route == PHOTOS else "pairs"
 
 
 def _p2p_route(config: Config, route: PairsRoute, text: Sequence[Route]) -> Route:
@@ -185,6 +199,30 @@ def _blender_stages(config: Config, route: BlenderRoute) -> list[StageSpec]:
     if config.clip is not None:
         before.append(_scores(config, config.clip, "blender", pairs, profile))
     return [*before, _verdicts(config, "blender", before, profile)]
+
+
+def _photo_stages(config: Config, route: PhotosRoute) -> list[StageSpec]:
+    settings = route.model_dump(mode="json", exclude={"units"})
+    from generators.photo_sources import PhotoError
+    from generators.photos import source_of
+
+    try:
+        identity = source_of(settings["source"]).identity
+    except PhotoError as error:
+        raise ConfigError(f"routes.photos.source: {one_line(error)}") from None
+    # Photos count by what they are, not by where they lie.
+    shaping = {**settings, "source": identity, "seed": config.seed}
+    shaping["inpainting"] = {
+        key: value for key, value in settings["inpainting"].items() if key not in ("device", "file")
+    }
+    pairs = _spec(
+        config, PHOTOS, "pairs", settings | {"seed": config.seed}, shaping, factory=STAGES[PHOTOS], pool=PHOTOS
+    )  # fmt: skip
+    profile = _profile(config)
+    before = [pairs]
+    if config.clip is not None:
+        before.append(_scores(config, config.clip, PHOTOS, pairs, profile))
+    return [*before, _verdicts(config, PHOTOS, before, profile)]
 
 
 def _profile(config: Config, route: str = "blender") -> ClipProfile | None:
