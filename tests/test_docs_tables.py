@@ -233,6 +233,50 @@ OTHER_VALUES = {
     "filters.p2p": "mild",
     "llm.sampling.temperature": "0.5", "llm.sampling.top_p": "0.5", "llm.sampling.max_tokens": "99",
 }  # fmt: skip
+PHOTO_VALUES = {
+    "kinds": "[move]", "languages": "[vi]", "image_size": "64", "mirror_share": "0.5", "inpainting.method": "ns",
+    "inpainting.model": "other", "inpainting.revision": "other", "inpainting.device": "cuda",
+    "inpainting.file": "other.onnx", "inpainting.sha256": "1" * 64, "source.licences": "[CC0-1.0]",
+}  # fmt: skip
+
+
+NO_PHOTOS = {
+    "images": [{"id": 1, "file_name": "a.png"}], "annotations": [], "categories": [{"id": 1, "name": "cup"}],
+}  # fmt: skip
+
+
+def photos_route(folder: Path, key: str) -> str:
+    """A route over no photos, with what this key needs beside it."""
+    (folder / "instances.json").write_text(json.dumps(NO_PHOTOS))
+    (folder / "images").mkdir()
+    fill = "{}"
+    if key.endswith(("inpainting.model", "inpainting.revision")):
+        fill = "{method: diffusers, model: one}"
+    elif key.endswith(("inpainting.file", "inpainting.sha256")):
+        fill = "{method: lama, file: one.onnx, sha256: '" + "0" * 64 + "'}"
+    source = f"{{kind: coco, annotations: [{folder}/instances.json], images: [{folder}/images]}}"
+    return f"routes.photos={{units: 1, inpainting: {fill}, source: {source}}}"
+
+
+def other_photos(folder: Path, key: str, value: str) -> list[str]:
+    """Overrides that change this key."""
+    name = key.removeprefix("routes.photos.")
+    if name in ("source.images", "source.masks"):
+        (folder / "elsewhere").mkdir()
+        return [f"{key}=[{folder}/elsewhere]"]
+    if name in ("source.annotations", "source.kind"):
+        (folder / "photos.jsonl").write_text('{"file": "a.png", "objects": []}\n')
+        (folder / "more.json").write_text(json.dumps(NO_PHOTOS | {"info": {}}))
+        if name == "source.annotations":
+            return [f"{key}=[{folder}/more.json]"]
+        return [f"{key}=manual", f"routes.photos.source.annotations=[{folder}/photos.jsonl]"]
+    return [
+        f"{key}='{PHOTO_VALUES[name]}'"
+        if name == "inpainting.sha256"
+        else f"{key}={PHOTO_VALUES.get(name, value)}"
+    ]
+
+
 FILES = ("source", "uri", "column", "license", "share")  # keys of captions that are for captions from files
 
 
@@ -247,7 +291,10 @@ def test_configuration_keys_shape_rows_as_documented(key, shapes, tmp_path):
         Path(value).write_text("assets: []\n")
     base = ["pools.pairs.size=2", f"clip.model=local-dir:{clip_model(tmp_path / 'clip')}"]
     base += ["routes.edits=null", "routes.p2p=null", "llm=null", "filters.p2p=paper"]
-    place = 0
+    place, changes = 0, [f"{key}={value}"]
+    if key.startswith("routes.photos."):
+        place = 1
+        base, changes = [*base, photos_route(tmp_path, key)], other_photos(tmp_path, key, value)
     if key.startswith(("routes.p2p.", "filters.p2p")):
         place = 4
         model = tmp_path / "diffusion"
@@ -295,7 +342,9 @@ def test_configuration_keys_shape_rows_as_documented(key, shapes, tmp_path):
         base[1] = "clip.model=ViT-L-14/openai"
         value = str(tmp_path / "clip" / "model.safetensors")
     demo = ROOT / "configs" / "demo.yaml"
-    plain, changed = (routes(load(demo, [*base, *more]))[place].folders for more in ([], [f"{key}={value}"]))
+    if place != 1:
+        changes = [f"{key}={value}"]
+    plain, changed = (routes(load(demo, [*base, *more]))[place].folders for more in ([], changes))
     assert (changed != plain) == (shapes == "yes")
     if key.startswith(("filters.", "clip.")) and place == 0:
         assert changed["pairs"] == plain["pairs"]

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ray_jobs.config import ConfigError, check, load, load_filters, read_yaml
+from ray_jobs.config_publish import load_publish
 from ray_jobs.finetune_llm import FinetuneConfig
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -17,6 +18,9 @@ TINY = CONFIGS / "tiny.yaml"
 def test_every_configuration_that_ships_is_valid(path):
     if path.stem == "finetune":
         assert check(FinetuneConfig, read_yaml(path), str(path)).model
+        return
+    if path.stem == "publish":
+        assert load_publish(str(path)).card.title
         return
     routes = load(path).routes
     assert routes.blender is not None or routes.edits is not None
