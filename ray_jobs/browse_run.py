@@ -76,7 +76,8 @@ class RunCatalogue:
         self._run = run
         self._shelf = Shelf(run.storage)
         self._tables: dict[_Part, pa.Table] = {}
-        self._bad: dict[_Part, str] = {}
+        self._bad: dict[_Part, StorageError] = {}
+        self._shown: tuple[_Part, ...] = ()
         self._counts: dict[str, tuple[int, dict[str, int]]] = {}
         self._lock = threading.Lock()
         self._asked = threading.Condition()
@@ -125,21 +126,21 @@ class RunCatalogue:
         found = folders(self._run.storage)
         current = self._run.current()
         wanted = _parts(found, current)
-        with self._lock:
-            self._tables = {part: table for part, table in self._tables.items() if part in wanted}
-            self._bad = {part: line for part, line in self._bad.items() if part in wanted}
+        there = set(wanted)
+        self._tables = {part: table for part, table in self._tables.items() if part in there}
+        # What is damaged stays so until somebody deletes it; anything else may be over by now.
+        self._bad = {part: e for part, e in self._bad.items() if part in there and e.reason == "corrupt"}
         missing = [part for part in wanted if part not in self._tables and part not in self._bad]
         for start in range(0, len(missing), _BATCH):
             if self._closed:
                 return
+            batch = missing[start : start + _BATCH]
             with ThreadPoolExecutor(_READERS) as pool:
-                for part, table in zip(
-                    missing[start:], pool.map(self._read, missing[start : start + _BATCH])
-                ):
-                    if isinstance(table, str):
-                        self._bad[part] = table
+                for part, read in zip(batch, pool.map(self._read, batch), strict=True):
+                    if isinstance(read, StorageError):
+                        self._bad[part] = read
                     else:
-                        self._tables[part] = table
+                        self._tables[part] = read
             if start + _BATCH < len(missing):
                 self._renew(wanted, found, current)
         self._count(found)
@@ -167,8 +168,11 @@ class RunCatalogue:
     def _renew(
         self, wanted: Sequence[_Part], found: Sequence[Folder], current: Mapping[str, Mapping[str, str]]
     ) -> None:
-        tables = [self._tables[part] for part in wanted if part in self._tables]
-        table = pa.concat_tables(tables).combine_chunks() if tables else empty(_FACETS)
+        parts, table = tuple(part for part in wanted if part in self._tables), self._state[0]
+        if parts != self._shown:
+            tables = [self._tables[part] for part in parts]
+            table = pa.concat_tables(tables).combine_chunks() if tables else empty(_FACETS)
+            self._shown = parts
         planned = planned_units(self._run)
         named = {folder for stages in current.values() for folder in stages.values()}
         stages = tuple(
@@ -177,9 +181,9 @@ class RunCatalogue:
         routes = {folder.of for folder in found if folder.stage == "pairs"}
         progress = Progress(
             stages=stages,
-            read=len(tables),
+            read=len(parts),
             units=len(wanted),
-            troubles=tuple(self._bad.values()),
+            troubles=tuple(str(error) for error in self._bad.values()),
             finished=bool(routes) and routes <= current.keys(),
         )
         with self._lock:
@@ -196,12 +200,15 @@ class RunCatalogue:
             except (StorageError, KeyError) as error:
                 self._counts[folder.name] = folder.units, {f"unreadable: {error}": folder.units}
 
-    def _read(self, part: _Part) -> pa.Table | str:
+    def _read(self, part: _Part) -> pa.Table | StorageError:
         """The unit's rows, or why they cannot be read."""
         try:
             return self._rows(part)
-        except (StorageError, pa.ArrowException, KeyError) as error:
-            return str(error)
+        except StorageError as error:
+            return error
+        except (pa.ArrowException, KeyError) as error:  # a table, but not one of these columns
+            line = f"{self._run.storage.uri}/{part.pairs}, unit {part.unit}: {error}"
+            return StorageError("corrupt", line.splitlines()[0])
 
     def _rows(self, part: _Part) -> pa.Table:
         storage, key = self._run.storage, self._run.shard_key(part.pairs, part.unit)

@@ -309,6 +309,38 @@ def test_damaged_shard_is_a_line_until_it_is_made_again(looked):
     assert len(shown(catalogue)) == 2
 
 
+def test_a_failure_that_passes_is_tried_again(looked, monkeypatch):
+    run, catalogue = looked
+    commit(run, [pair(0)])
+    with monkeypatch.context() as patch:
+        busy = StorageError("busy", "the server is too busy")
+        patch.setattr(browse_run, "read_table", lambda *_: (_ for _ in ()).throw(busy))
+        catalogue.look()
+    assert catalogue.state()[1].troubles == ("the server is too busy",) and not len(catalogue.table())
+    catalogue.look()
+    assert catalogue.state()[1].troubles == () and len(catalogue.table()) == 1
+
+
+def test_table_of_another_kind_is_a_line(looked):
+    run, catalogue = looked
+    run.commit(FOLDERS["pairs"], "blender-0000000", pa.table({"pair_id": ["a"]}), {})
+    catalogue.look()
+    (line,) = catalogue.state()[1].troubles
+    assert "blender-0000000" in line and "\n" not in line
+
+
+def test_table_stays_the_same_while_nothing_is_new(looked):
+    run, catalogue = looked
+    commit(run, [pair(0)])
+    catalogue.look()
+    table = catalogue.table()
+    catalogue.look()
+    assert catalogue.table() is table
+    commit(run, [pair(1)], unit=OTHER)
+    catalogue.look()
+    assert catalogue.table() is not table
+
+
 def test_stages_without_pairs_are_counted_by_their_footers(looked):
     run, catalogue = looked
     run.commit(

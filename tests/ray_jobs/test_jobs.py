@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 import yaml
 
@@ -168,6 +169,16 @@ def test_run_rejudged_and_pruned_keeps_its_pairs(small_stages, tmp_path, capsys)
     assert not list((out / first["verdicts"]).glob("*.parquet"))
     assert len(list((out / second["verdicts"]).glob("*.parquet"))) == 2
     assert json.loads((out / "current.json").read_text())["blender"] == second
+
+
+def test_status_says_how_many_units_edits_and_pairs_from_words_are_to_have(tmp_path, capsys):
+    routes = {"blender": None, "edits": {"units": 3}, "p2p": {"model": {"model": "somewhere"}}}
+    run = Run.create_or_open(open_storage(str(tmp_path)), {"routes": routes})
+    for folder, unit in (("edits-0000000a", "edits-0000000"), ("pairs-p2p-0000000b", "p2p-0000000")):
+        run.commit(folder, unit, pa.table({"x": [1]}), {"made": 1})
+    assert main(["status", "--run", str(tmp_path)]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [line[1] for line in lines if "units" in line] == ["1/3", "1/3"]
 
 
 def test_stage_folders_change_with_what_shapes_rows_and_with_nothing_else(small_stages):
