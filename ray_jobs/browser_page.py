@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -32,10 +33,12 @@ _TICK_S = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What a session looks through. numbers: of the table's rows that fit the filters."""
+    """What a session looks through. numbers: of the table's rows that fit the filters. note: what of the
+    filters was not understood."""
 
     table: pa.Table | None = None
     numbers: pa.Array | None = None
+    note: str = ""
 
     def rows(self, start: int, count: int) -> list[dict[str, Any]]:
         """Some of those that fit, from place `start` on."""
@@ -119,10 +122,13 @@ class _Page:
                 self.score = gr.Dropdown(
                     [("any", "")], value="", label="score", min_width=240, scale=2, elem_id="sp-score"
                 )
-                self.least = gr.Number(
-                    None, label="from", placeholder="any", min_width=100, elem_id="sp-least"
+                # Not gr.Number: that shows 0 for nothing, and says so when it is left.
+                self.least, self.most = (
+                    gr.Textbox(
+                        label=label, placeholder="any", min_width=100, max_lines=1, elem_id=f"sp-{name}"
+                    )
+                    for label, name in (("from", "least"), ("to", "most"))
                 )
-                self.most = gr.Number(None, label="to", placeholder="any", min_width=100, elem_id="sp-most")
                 self.size = gr.Dropdown(list(SIZES), value=SIZES[0], label="pairs on a page", min_width=130)
                 self.clear = gr.Button("clear all filters", min_width=130)
             self.trouble = gr.HTML(js_on_load=None, visible=False)
@@ -176,9 +182,10 @@ class _Page:
         grid = [self.listing, self.at, self.trouble, self.grid, self.range, self.page]
         pair = [self.opened, self.grid_side, self.pair_side, self.slider, self.words, self.facts, self.operations,
                 self.everything]  # fmt: skip
-        choices = [self.seen, self.head, *self.facets, self.score]
+        choices = [self.seen, *self.facets, self.score]
         changed = [self.text.submit, self.least.submit, self.most.submit, self.size.change, self.least.blur,
                    self.most.blur, *(facet.change for facet in self.facets)]  # fmt: skip
+        self.blocks.load(self._head, None, self.head, **hidden)
         self.blocks.load(self._choices, None, choices, **hidden)
         self.blocks.load(self._first, queries, grid, **hidden)
         gr.on(changed, self._first, queries, grid, trigger_mode="always_last", **hidden)
@@ -200,7 +207,8 @@ class _Page:
             quiet = {"show_progress": "hidden", **hidden}
             self.blocks.load(self._figures, None, self.progress, **quiet)
             ticked = [self.listing, self.at, self.seen, *queries]
-            gr.Timer(_TICK_S).tick(self._ticked, ticked, [self.progress, *choices, *grid], **quiet)
+            figures = [self.head, self.progress]
+            gr.Timer(_TICK_S).tick(self._ticked, ticked, [*figures, *choices, *grid], **quiet)
 
     # --- callbacks --------------------------------------------------------------------------------------------------
 
@@ -208,9 +216,13 @@ class _Page:
         return self.run.state() if self.run is not None else (self.catalogue.table(), None)
 
     @_safe
+    def _head(self) -> str:
+        return html.head(self.catalogue, *self._state())
+
+    @_safe
     def _choices(self) -> list[Any]:
-        """The head, and what there is to choose from."""
-        table, state = self._state()
+        """What there is to choose from, and the table that has it."""
+        table = self.catalogue.table()
         facets = [
             gr.update(
                 choices=[(f"{value} ({count:,})", value) for value, count in values(table, name).items()]
@@ -219,16 +231,20 @@ class _Page:
         ]
         ranges = score_ranges(table).items()
         scores = [("any", ""), *((f"{name} ({low:.3g} to {high:.3g})", name) for name, (low, high) in ranges)]
-        return [table, html.head(self.catalogue, table, state), *facets, gr.update(choices=scores)]
+        return [table, *facets, gr.update(choices=scores)]
 
     def _found(self, *queries: Any) -> Listing:
         """What the filters ask for. queries: the values of the inputs `queries`, as the browser sent them."""
         text, score, least, most, *facets, _ = queries
         chosen = {name: [str(v) for v in picked or ()] for name, picked in zip(self.catalogue.facets, facets)}
-        least, most = (end if isinstance(end, (int, float)) else None for end in (least, most))
+        ends = [_number(end) for end in (least, most)]
+        wrong = [
+            str(end) for end, value in zip((least, most), ends) if value is None and str(end or "").strip()
+        ]
+        note = f"{' and '.join(wrong)}: no number, so left out" if wrong else ""
         table = self.catalogue.table()
-        query = Query(chosen, str(text or ""), score if score in SCORES else None, least, most)
-        return Listing(table, search(table, query))
+        query = Query(chosen, str(text or ""), score if score in SCORES else None, *ends)
+        return Listing(table, search(table, query), note)
 
     @_safe
     def _first(self, *queries: Any) -> list[Any]:
@@ -240,12 +256,12 @@ class _Page:
         text, score, _, _, *rest = queries
         ends = score_ranges(self.catalogue.table()).get(score)
         shown = [f"{end:.4g}" for end in ends] if ends else ["any", "any"]
-        limits = [gr.update(value=None, placeholder=end) for end in shown]
-        return [*limits, *self._first(text, score, None, None, *rest)]
+        limits = [gr.update(value="", placeholder=end) for end in shown]
+        return [*limits, *self._first(text, score, "", "", *rest)]
 
     @_safe
     def _cleared(self, size: int) -> list[Any]:
-        nothing: list[Any] = ["", "", None, None, *[[] for _ in self.facets]]
+        nothing: list[Any] = ["", "", "", "", *[[] for _ in self.facets]]
         return [*nothing, *self._first(*nothing, size)]
 
     @_safe
@@ -267,7 +283,8 @@ class _Page:
         start = (page - 1) * size
         rows = listing.rows(start, size)
         pictures = self.catalogue.pictures(rows)
-        troubles = list(dict.fromkeys(each.trouble for each in pictures if each.trouble))
+        noted = [listing.note, *(each.trouble for each in pictures)]
+        troubles = [line for line in dict.fromkeys(noted) if line]
         cells = [(thumbnail(each), caption(row)) for row, each in zip(rows, pictures, strict=True)]
         return [
             listing,
@@ -349,22 +366,29 @@ class _Page:
     def _ticked(self, listing: Listing, at: int, seen: pa.Table | None, *queries: Any) -> list[Any]:
         """A run's figures; where there are other pairs than a moment ago, also choices and numbers.
 
-        The grid is left alone while its page is full: somebody may be looking at it.
+        The grid is left alone while it shows what it should: somebody may be looking at it.
         """
         table, size = self.catalogue.table(), _size(queries[-1])
-        choices = [gr.skip()] * (3 + len(self.facets)) if seen is table else self._choices()
+        choices = [gr.skip()] * (2 + len(self.facets)) if seen is table else self._choices()
         grid = [gr.skip()] * 6
         if listing.table is not None and listing.table is not table:
-            found, shown = self._found(*queries), len(listing.rows((at - 1) * size, size))
-            if shown < min(size, len(found) - (at - 1) * size):
+            found, start = self._found(*queries), (at - 1) * size
+            if (rows := found.rows(start, size)) != listing.rows(start, size):
                 grid = self._page_of(found, at, size)
             else:
-                grid[4] = html.shown_range(
-                    (at - 1) * size + 1, (at - 1) * size + shown, len(found), self._partial()
-                )
-        return [self._figures(), *choices, *grid]
+                grid[4] = html.shown_range(start + 1, start + len(rows), len(found), self._partial())
+        return [self._head(), self._figures(), *choices, *grid]
 
 
 def _size(size: Any) -> int:
     """Pairs on a page, whatever was sent."""
     return size if size in SIZES else SIZES[0]
+
+
+def _number(text: Any) -> float | None:
+    """Also with a decimal comma; None for anything else."""
+    try:
+        value = float(str(text).strip().replace(",", "."))
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None

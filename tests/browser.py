@@ -77,7 +77,7 @@ class Visit:
 
     def until(self, script: str) -> None:
         """Waits until the JavaScript expression is true."""
-        self.page.wait_for_function(script, timeout=60_000)
+        self.page.wait_for_function(script, timeout=120_000)
 
 
 @contextmanager
@@ -85,7 +85,7 @@ def visit(browser: Any, address: str, width: int = 1300, dark: bool = False) -> 
     """The page at the address, in a window of `width` pixels."""
     scheme = "dark" if dark else "light"
     context = browser.new_context(viewport={"width": width, "height": 1000}, color_scheme=scheme)
-    context.set_default_timeout(60_000)
+    context.set_default_timeout(120_000)
     page = context.new_page()
     found = Visit(page)
     page.on("request", lambda request: found.asked.append(request.url))
