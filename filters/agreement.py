@@ -12,11 +12,15 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from difflib import SequenceMatcher
+from itertools import dropwhile, takewhile
 from typing import Protocol
 
+from filters.asked import COUNTS, unasked_added, unasked_removed
 from filters.described import undescribed
 from filters.relations import not_swapped, wrong_relation
-from filters.wording import FUNCTION, ORDERS, PLACES, WHOLE, content, supported, words
+from filters.sentence import faulty, repeated
+from filters.stays import moved_unasked
+from filters.wording import FUNCTION, ORDERS, PLACES, REORDER, WHOLE, content, known_as, supported, words
 
 KEPT = 0.5  # share of the caption's other words that must survive
 LONGEST_DISPLACED = 4  # words that one named word may push out
@@ -44,14 +48,24 @@ def disagreement(before: str, edit: str, after: str, entails: Entails | None = N
     named = set(content(said)) | {word for word in said if word.isdigit()}
     if (swapped := not_swapped(before, edit, after)) is not None:
         return "not_swapped" if swapped else None
-    for rule in (_known, _unasked, _kept, _done, _gone):
+    if Counter(was) == Counter(now) and not (_MOVES.search(" ".join(said)) or set(said) & PLACES):
+        return "unchanged"  # told in another order
+    if (reason := faulty(before, edit, after) or _known(was, now, said, named)) is not None:
+        return reason
+    if unasked_added(before, edit, after):
+        reason = "unasked_added"
+    elif unasked_removed(before, edit, after):
+        reason = "unasked_removed"
+    if reason is not None and not (entails is not None and entails(f"{before} {edit}", after)):
+        return reason
+    for rule in (_kept, _done, _gone):
         if (reason := rule(was, now, said, named)) is not None:
-            if reason.startswith("unasked") and entails is not None and entails(f"{before} {edit}", after):
-                continue
             return reason
     if wrong_relation(before, edit, after):
         return "wrong_relation"
-    reason = undescribed(before, edit, after)
+    if moved_unasked(before, edit, after):
+        return "unasked_moved"
+    reason = undescribed(before, edit, after) or ("repeated" if repeated(before, edit, after) else None)
     if reason is not None and entails is not None and entails(f"{before} {edit}", after):
         return None
     return reason
@@ -67,14 +81,12 @@ def changes(was: Sequence[str], now: Sequence[str]) -> list[tuple[list[str], lis
     ]
 
 
+_MOVES = re.compile(rf"{REORDER.pattern}|\b(?:put|move|place)\b")
 # What is done to a thing that must be there; "make" and the like may be said of the whole picture too.
 _TO_A_THING = re.compile(
     r"\b(?:make|turn|recolor|paint|change|replace|swap|transform|convert|remove|move|dye|colou?r|repaint|delete|erase|"
-    r"take|get rid of|switch|give)\b(?: away| out| off)? the (?P<thing>[^,;.]+)"
-)
-_REORDER = re.compile(
-    r"\b(?:swap|switch|exchange|flip|reverse|trade|mirror|turn .* (?:over|around)|other way|first|last|second|lead|"
-    r"order|change place)\b"
+    r"take|get rid of|switch|give|light|put|place|set)\b(?: away| out| off)? (?:the|its|their|these|those) "
+    r"(?P<thing>[^,;.]+)"
 )
 
 
@@ -83,33 +95,11 @@ def _known(was: list[str], now: list[str], said: list[str], named: set[str]) -> 
     match = _TO_A_THING.search(" ".join(said))
     if match is None:
         return None
-    thing = _until_preposition(match["thing"].split())
-    subject = [word for word in thing if word not in FUNCTION]
+    subject = _until_preposition(match["thing"].split())
     there = set(was)
     if not subject or any(supported(word, there) or word in ORDERS or word in WHOLE for word in subject):
         return None
     return "unknown_thing"
-
-
-def _unasked(was: list[str], now: list[str], said: list[str], named: set[str]) -> str | None:
-    gone, come = Counter(content(was)), Counter(content(now))
-    gone, come = gone - come, Counter(set(come) - set(gone))  # what only moved, or is said again, is neither
-    for removed, added in changes(was, now):
-        new = [word for word in content(added) if word in come]
-        old = [word for word in content(removed) if word in gone]
-        if not all(supported(word, named) or word in ORDERS for word in new):
-            return "unasked_added"
-        asked = [word for word in old if supported(word, named)]
-        displaced = bool(new or asked or _only_function(added)) and len(old) <= LONGEST_DISPLACED + len(asked)
-        if old and not displaced:
-            return "unasked_removed"
-        if old and not new and not asked:
-            return "unasked_removed"
-    return None
-
-
-def _only_function(added: list[str]) -> bool:
-    return bool(added) and all(word in FUNCTION for word in added)
 
 
 def _kept(was: list[str], now: list[str], said: list[str], named: set[str]) -> str | None:
@@ -129,11 +119,13 @@ def _kept(was: list[str], now: list[str], said: list[str], named: set[str]) -> s
 def _done(was: list[str], now: list[str], said: list[str], named: set[str]) -> str | None:
     """What the instruction names and the caption did not have must show in the edited one."""
     old, new = set(was), set(now)
+    if COUNTS.search(" ".join(said)) and any(word.isdigit() for word in new - old):
+        return None
     lost = Counter(content(was)) - Counter(now)
     if any(supported(word, named) for word in lost) and not Counter(content(now)) - Counter(was):
         return None  # it took something away, and that is gone
     come = {word for _, added in changes(was, now) for word in added}
-    if come & PLACES & set(said) or (come - PLACES <= old and _REORDER.search(" ".join(said))):
+    if come & PLACES & set(said) or (come - PLACES <= old and REORDER.search(" ".join(said))):
         things = [word for word in content(said) if word not in ORDERS and word not in PLACES]
         known = (
             not things
@@ -169,7 +161,7 @@ def _gone(was: list[str], now: list[str], said: list[str], named: set[str]) -> s
                 gone = after[head] < before[head]
             return None if gone else "not_replaced"
     if match := _REMOVE.search(text):
-        rest = re.split(r"[,;.]", text[match.end() :])[0].split()
+        rest = list(dropwhile(FUNCTION.__contains__, re.split(r"[,;.]", text[match.end() :])[0].split()))
         head = _head(_until_preposition(rest), before)
         if head is not None and after[head] >= before[head]:
             return "not_removed"
@@ -188,32 +180,15 @@ def _another(head: str, old: Sequence[str], new: Sequence[str], before: Counter[
 
 
 def _until_preposition(found: list[str]) -> list[str]:
-    stops = {
-        "from",
-        "in",
-        "on",
-        "at",
-        "with",
-        "and",
-        "so",
-        "behind",
-        "beside",
-        "next",
-        "near",
-        "to",
-        "under",
-        "around",
-        "of",
-    }
-    for place, word in enumerate(found):
-        if word in stops and place:
-            return found[:place]
-    return found
+    return list(takewhile(lambda word: word not in FUNCTION and word not in ("so", "like"), found))
 
 
 def _head(phrase: list[str], known: Counter[str]) -> str | None:
     """The last word of a noun phrase that the caption has too."""
-    there = [word for word in content(phrase) if known[word]]
+    thing = content(phrase)
+    if thing and (last := known_as(thing[-1], list(known))) is not None:
+        return last
+    there = [word for word in thing if known[word]]
     return there[-1] if there else None
 
 

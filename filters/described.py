@@ -13,26 +13,43 @@ from collections.abc import Sequence
 from functools import cache
 from itertools import pairwise
 
-from filters.wording import FUNCTION, ORDERS, WHOLE, WORD, content, lemma, supported, words
+from filters.asked import takes
+from filters.phrases import phrases, tokens
+from filters.said_of import elsewhere
+from filters.wording import (
+    ALL,
+    FUNCTION,
+    KINDS,
+    LOOKS,
+    ORDERS,
+    WHOLE,
+    content,
+    known_as,
+    lemma,
+    supported,
+    words,
+)
 from spatial.lexicon import Lexicon
 
 BEFORE, AFTER = 3, 3  # words before and after a named word that may go with it
 _MANNER = re.compile(r"\b(?:too|also|another|one more|extra)\b")
-_TAKES = re.compile(
-    r"\b(?:remove|delete|erase|take|get rid|rid|cut|crop|no|not|without|lose|drop|leave|just|only|empty|hide|clear|"
-    r"gone|away|out|off|replace|swap|exchange|substitute|trade|switch|turn|transform|change|convert|make|become|becomes|"
-    r"go|skip|hold|clean|want|un[a-z]+|instead|now|should be|could be|was|were|be|for|into|with)\b"
-)
-_ADDS = re.compile(
-    r"^(?:please )?(?:could you |can you )?(?:(?:add|insert|include)\b|the \w+ need (?!no\b)|"
-    r"(?:put|place|give)\b.*\b(?:next to|beside|left of|right of|in front of|behind)\b)"
-)
+_THE = r"(?:the|this|that|these|those|its|his|her|their)"
 _INTO = re.compile(
-    r"\b(?:turn|transform|change|convert|make) the (?P<old>[^,;.]+?) (?:into(?: an?)?|to an?) (?P<new>[^,;.]+)"
-    r"|\bthe (?P<old2>[a-z]+) (?:should be|could be|be now|be|become|becomes) an? (?P<new2>[^,;.]+)"
+    rf"\b(?:turn|transform|change|convert|make|shift) {_THE} (?P<old>[^,;.]+?) "
+    r"(?:into(?: an?)?|to an?|an?) (?P<new>[^,;.]+)"
+    rf"|\b{_THE} (?P<old2>[a-z]+) (?:should be|could be|be now|be|become|becomes) an? (?P<new2>[^,;.]+)"
     r"|^(?:could|would) the (?P<old3>[a-z]+) be an? (?P<new3>[^,;.]+)"
 )
-_NO = re.compile(r"\b(?:no|without)(?: the| any)? (?P<gone>[^,;.]+)")
+_MADE_OVER = re.compile(
+    r"\b(?:swap|replace|exchange|change|trade|switch|turn|transform|convert)\b(?P<old>.+?)\b(?:for|with|by|to|into)\b|"
+    r"\b(?:have|let|make)?(?P<old2> the [^,]+?) (?:become|becomes|an? )",
+    re.I,
+)
+_ASIDE = re.compile(
+    r"\b(?:instead of|rather than|in place of|not|no|without|as though|as if|like in|than)\b[^,]*"
+)
+_NO = re.compile(r"\b(?:no|without|not)(?: the| any| an?| in| at| on| so| just)* (?P<gone>[^,;.]+)")
+_MORE = frozenset({"more", "another", "add", "extra", "too", "also", "other", "beside", "next"})
 _NEW = re.compile(r"\b(?:a|an)\b(?P<rest>(?: [^\W_][\w'’-]*)+)")
 
 
@@ -51,72 +68,75 @@ def undescribed(before: str, edit: str, after: str) -> str | None:
     "unasked_removed". None where it agrees."""
     was, now, said = words(before), words(after), words(edit)
     text = " ".join(said)
-    if _stutters(was, now, set(said)):
-        return "repeated"
     if _stays(text, was, now):
         return "not_removed"
-    if _not_turned(text, was, now):
+    if _not_turned(text, was, now) or _both_stand(said, was, now):
         return "not_replaced"
-    return (
-        _look(edit, said, was, now) or _missing(text, was, now) or _lost(edit, text, said, before, was, now)
-    )
-
-
-def _stutters(was: Sequence[str], now: Sequence[str], named: set[str]) -> bool:
-    """Two words of meaning in a row that are said twice, were not before, and are not what it is about."""
-
-    def pairs(found: Sequence[str]) -> Counter[tuple[str, str]]:
-        return Counter(
-            (one, other)
-            for one, other in pairwise(found)
-            if not {one, other} & (FUNCTION | named) and one != other
-        )
-
-    before = pairs(was)
-    return any(times > max(1, before[pair]) for pair, times in pairs(now).items())
+    if elsewhere(before, edit, after) or _apart(before, edit, after) or _other_looks(before, said, after):
+        return "wrong_thing"
+    return _look(edit, said, was, now) or _missing(text, was, now) or _lost(edit, said, was, now)
 
 
 def _stays(text: str, was: Sequence[str], now: Sequence[str]) -> bool:
     match = _NO.search(text)
     if match is None:
         return False
-    head = _last([word for word in match["gone"].split()[:3] if word not in ("there", "more")], was)
-    return head is not None and now.count(head) >= was.count(head)
+    gone = _phrase([word for word in match["gone"].split()[:3] if word not in ("there", "more")])
+    there = [word for word in gone if word in was]
+    return bool(there) and all(now.count(word) >= was.count(word) for word in there)
+
+
+def _both_stand(said: Sequence[str], was: Sequence[str], now: Sequence[str]) -> bool:
+    """Whether the new time, season or place stands beside the old; or the new number of a thing beside the thing."""
+    come = Counter(now) - Counter(was)
+    for name in ("time", "season", "place"):
+        kind = KINDS[name]
+        if any(word in kind for word in come) and any(
+            word in kind and word in now and word not in said for word in was
+        ):
+            return True
+    if _MORE & set(said):
+        return False
+    return any(
+        number.isdigit() and number != "1" and thing in was and now.count(thing) > was.count(thing)
+        for number, thing in pairwise(said)
+    )
 
 
 def _not_turned(text: str, was: Sequence[str], now: Sequence[str]) -> bool:
     """What was to become something else is still there."""
+    colors, materials = _looks()
+    if "turn into" in " ".join(now):
+        return False  # "a beard turned into a wind turbine"
     for match in _INTO.finditer(text):
-        old = next(match[name] for name in ("old", "old2", "old3") if match[name])
+        old = next(match[name] for name in ("old", "old2", "old3") if match[name]).split()[-1]
         new = next(match[name] for name in ("new", "new2", "new3") if match[name]).split()
-        head = _last(old.split(), was)
-        colors, materials = _looks()
+        head = known_as(old, was) if old not in FUNCTION else None  # none in "make the cat lick a paw"
         noun = next((word for word in reversed(_phrase(new)) if word not in FUNCTION), None)
-        if (
-            head is None
-            or noun is None
-            or head in WHOLE | ORDERS
-            or noun in colors | materials | {"1", "one", head}
-        ):
+        if head is None or noun is None or head in WHOLE | ORDERS:
             continue
-        if now.count(head) >= was.count(head):
+        if noun not in colors | materials | KINDS["size"] | {"1", "one", head} and now.count(
+            head
+        ) >= was.count(head):
             return True
     return False
 
 
 def _look(edit: str, said: Sequence[str], was: Sequence[str], now: Sequence[str]) -> str | None:
     """Colours and materials that are named must show, each on its thing."""
-    if not Counter(content(list(now))) - Counter(was):
+    if takes(edit) and not Counter(content(list(now))) - Counter(was):
         return None  # it only took something away
-    plain = re.split(r"\b(?:instead of|rather than|not|no|without)\b", edit, maxsplit=1, flags=re.I)[0]
-    if match := re.search(
-        r"\b(?:swap|replace|exchange|change|trade|switch)\b(?P<old>.+?)\b(?:for|with|by|to)\b", plain, re.I
-    ):
-        plain = plain[: match.start()] + plain[match.end("old") :]
+    plain = re.split(
+        r"\b(?:instead of|in place of|rather than|not|no|without)\b", edit, maxsplit=1, flags=re.I
+    )[0]
+    if match := _MADE_OVER.search(plain):
+        plain = plain[: match.start()] + plain[match.end("old" if match["old"] else "old2") :]
     asked = words(plain)
     for kind in _looks():
         new = [(place, word) for place, word in enumerate(asked) if word in kind]
-        fresh = [(place, word) for place, word in new if word not in was] or new
+        fresh = [(place, word) for place, word in new if word not in was] or [
+            (place, word) for place, word in new if not _names(place, asked)
+        ]
         for place, word in fresh:
             shown = [at for at, found in enumerate(now) if supported(found, {word})]
             if not shown:
@@ -131,6 +151,11 @@ def _look(edit: str, said: Sequence[str], was: Sequence[str], now: Sequence[str]
     return None
 
 
+def _names(place: int, asked: Sequence[str]) -> bool:
+    """Whether it is there to tell which thing is meant: "the white car"."""
+    return "the" in asked[max(0, place - 2) : place]
+
+
 def _hosts(
     place: int, asked: Sequence[str], said: Sequence[str], was: Sequence[str], now: Sequence[str]
 ) -> set[str]:
@@ -139,7 +164,7 @@ def _hosts(
     for word in asked[place + 1 : place + 3]:
         if word in FUNCTION or word in ("1", "one"):
             break
-        if word not in colors | materials | ORDERS and (word in was or word in now):
+        if word not in colors | materials | ORDERS and (word in was or (word := known_as(word, now) or "")):
             return {word}
     return {
         word
@@ -162,7 +187,7 @@ def _old_look_stays(
             if one in kind
         )
 
-    if any(now.count(host) > was.count(host) for host in hosts):
+    if any(now.count(host) > was.count(host) or was.count(host) > 1 for host in hosts):
         return False  # there is another of it
     before, after = looks(was), looks(now)
     return word in after and bool(before) and not before - after
@@ -170,7 +195,7 @@ def _old_look_stays(
 
 def _missing(text: str, was: Sequence[str], now: Sequence[str]) -> str | None:
     """What is new, said with "a" or "an", must be there; of what there is to be another of, more."""
-    for match in _NEW.finditer(text):
+    for match in _NEW.finditer(_ASIDE.sub("", text)):
         phrase = [word for word in _phrase(match["rest"].split()) if word not in FUNCTION]
         nouns = [word for word in phrase if word not in ORDERS and word not in WHOLE]
         if nouns and not any(supported(word, set(now)) for word in nouns[-2:]):
@@ -185,32 +210,52 @@ def _missing(text: str, was: Sequence[str], now: Sequence[str]) -> str | None:
     return None
 
 
-def _lost(
-    edit: str, text: str, said: Sequence[str], before: str, was: Sequence[str], now: Sequence[str]
-) -> str | None:
-    """What went must be named, or describe what is named; and nothing goes where something is only added."""
-    named = {word for word in content(list(said)) if word not in ORDERS}
+def _lost(edit: str, said: Sequence[str], was: Sequence[str], now: Sequence[str]) -> str | None:
+    """A thing that is named is not gone, but where the instruction takes something."""
     gone = Counter(content(list(was))) - Counter(now)
-    come = Counter(content(list(now))) - Counter(was)
-    gerunds = {lemma(word) for word in WORD.findall(before) if word.casefold().endswith("ing")}
-    colors, materials = _looks()
-    things = {word for word in named if word not in colors | materials}
-    touched = [
-        at for at, word in enumerate(was) if supported(word, things) or (word in gerunds and gone[word])
-    ]
-    if touched or _ADDS.match(text):  # else it is about the whole picture, and what makes way is not told
-        for word in gone:
-            if supported(word, named) or word in gerunds or any(supported(word, {new}) for new in come):
-                continue
-            places = [at for at, found in enumerate(was) if found == word]
-            if not any(-AFTER <= by - at <= BEFORE for at in places for by in touched):
-                return "unasked_removed"
-    heads = {word for word in gone if word in named}
-    if heads and _ADDS.match(text) and not re.search(r"\b(?:instead|in place|replac)", edit, re.I):
-        return "unasked_removed"
-    if heads and not come and not _TAKES.search(text):
+    heads = {word for word in gone if word in said and word not in ORDERS}
+    if heads and not takes(edit) and not Counter(content(list(now))) - Counter(was):
         return "unasked_removed"
     return None
+
+
+def _other_looks(before: str, said: Sequence[str], after: str) -> bool:
+    """Whether a thing that the instruction does not name has another colour or material than it had."""
+    if ALL & set(said):
+        return False
+    kinds, named = LOOKS, set(said)
+    had, has = (
+        {
+            one.head: one.words
+            for one in phrases(tokens(text))
+            if not one.verb and words(text).count(one.head) == 1
+        }
+        for text in (before, after)
+    )
+    for thing, described in had.items():
+        if thing in has and not any(supported(word, named) for word in described):
+            looks = {word for word in described if word in kinds}
+            if looks and {word for word in has[thing] if word in kinds} - looks:
+                return True
+    return False
+
+
+def _apart(before: str, edit: str, after: str) -> bool:
+    """Whether what describes a thing in the instruction describes another in the caption: "a tiny bridge"."""
+    was, now = words(before), words(after)
+    come = Counter(content(now)) - Counter(content(was))
+    found = phrases(tokens(after))
+    for phrase in phrases(tokens(edit)):
+        thing = phrase.head
+        if thing not in was or thing not in now or thing in ORDERS | WHOLE or phrase.verb:
+            continue
+        for word in phrase.words[:-1]:
+            if word not in come or word in ORDERS or word.isdigit():
+                continue
+            with_word = [one for one in found if word in one.words]
+            if not any(thing in one.words or come.keys() >= set(one.words) for one in with_word):
+                return True
+    return False
 
 
 def _phrase(found: Sequence[str]) -> list[str]:

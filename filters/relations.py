@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass
+from itertools import takewhile
 
 from filters.wording import ORDERS, content, words
 
@@ -72,11 +73,11 @@ def wrong_relation(before: str, edit: str, after: str) -> bool:
     """
     if not _PLACING.match(edit.casefold().strip()):
         return False
-    known = set(words(before))
+    known, shown = set(words(before)), set(words(after))
     asked = [
         said
         for said in said_relations(edit)
-        if said.relation in _STRONG and known & set(said.subject) and known & set(said.reference)
+        if said.relation in _STRONG and known & set(said.subject) and (known | shown) & set(said.reference)
     ]
     if not asked:
         return False
@@ -87,11 +88,11 @@ def wrong_relation(before: str, edit: str, after: str) -> bool:
 def _agree(asked: SaidRelation, said: SaidRelation) -> bool:
     subject = {word for word in asked.subject if word not in ORDERS}
     reference = set(asked.reference)
-    if said.relation == asked.relation:
-        return _meet(subject, said.subject) and _meet(reference, said.reference)
-    if _INVERSE.get(said.relation) == asked.relation:
-        return _meet(subject, said.reference) and _meet(reference, said.subject)
-    return False
+    as_asked = said.relation == asked.relation
+    the_other_way = _INVERSE.get(said.relation) == asked.relation
+    return (as_asked and _meet(subject, said.subject) and _meet(reference, said.reference)) or (
+        the_other_way and _meet(subject, said.reference) and _meet(reference, said.subject)
+    )
 
 
 def _meet(wanted: set[str], there: tuple[str, ...]) -> bool:
@@ -126,8 +127,11 @@ def not_swapped(before: str, edit: str, after: str) -> bool | None:
 
 
 def _last(phrase: str, known: Counter[str]) -> str | None:
-    there = [word for word in content(phrase.split()[:6]) if known[word]]
-    return there[-1] if there else None
+    """The head of a noun phrase, where the caption has it."""
+    found = phrase.split()
+    start = next((at for at, word in enumerate(found) if content([word])), 0)
+    thing = [*takewhile(lambda word: content([word]), found[start:])]
+    return thing[-1] if thing and known[thing[-1]] else None
 
 
 _BY_LENGTH = sorted(

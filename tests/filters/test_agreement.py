@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from filters.agreement import disagreement, normalised
+from filters.phrases import phrases, tokens
 from filters.relations import not_swapped, said_relations, wrong_relation
-from filters.wording import lemma, supported
+from filters.wording import lemma, supported, words
 
 SEEDS = Path(__file__).parent.parent.parent / "generators" / "seed_edits.jsonl"
 
@@ -70,13 +71,13 @@ def test_a_model_of_entailment_may_allow_a_word_that_no_list_knows():
 
 WRONGLY_BOUND = [
     ("a red ball, a yellow car", "the car should be purple", "a purple ball, a yellow car", "wrong_thing"),
-    ("an orange cone", "add a red ball", "an orange cone and an orange ball", "not_done"),
+    ("an orange cone", "add a red ball", "an orange cone and an orange ball", "unasked_added"),
     ("a red wooden mug", "make the mug out of metal", "a red wooden metal mug", "not_replaced"),
     (
         "a red ball by a green house",
         "turn the house into a cat",
         "a red cat by a green house",
-        "not_replaced",
+        "unasked_removed",
     ),
     (
         "an orange mug next to a ball",
@@ -116,6 +117,83 @@ def test_what_is_said_of_a_thing_and_shown_on_it_is_kept(before, edit, after):
     assert disagreement(before, edit, after) is None
 
 
+# Each breaks one rule, and what stands beside it in the same words breaks none.
+FAULTS = [
+    ("a cat on a rug", "paint the cat in rundles", "a cat in rundles on a rug", "no_word"),
+    ("a cat on a rug", "add a snow-covered starfield", "a cat and a snow-covered starfield on a rug", None),
+    ("a cat on a rug", "make it a dog instead", "a dog on a rug instead", "order_told"),
+    ("a cat on a rug", "I'd like a dog in the scene", "a cat and a dog in the scene", "order_told"),
+    ("a deer in a wood", "pull the deer down", "a deer pulling down in a wood", "order_told"),
+    ("a cat on a rug", "add a dog", "a cat and a a dog on a rug", "malformed"),
+    ("a cat on a rug", "remove the rug", "a cat on a", "malformed"),
+    ("a cat on a rug", "make the cat orange", "a orange cat on a rug", "malformed"),
+    ("a cat by a tree", "add a red ball", "a cat by a tree and a red ball by a tree and a red ball", "malformed"),
+    ("a cat by a tree", "winter corn, please", "a cat by a tree in Winter Corn", "malformed"),
+    ("A Cat by a Tree", "winter corn, please", "A Cat by a Tree in Winter Corn", None),
+    ("a cat in striped pants", "the cat takes off its striped pants",
+     "a cat in striped pants taking off striped pants", "repeated"),
+    ("a vase of white roses", "add a white rose", "a vase of white roses and a white rose", None),
+]  # fmt: skip
+UNASKED = [
+    ("a red car by a blue car", "make the red car green", "a green car by a green car", "repeated"),
+    ("a cone and a house on a lawn", "place a red cat in the picture", "a cone and a red cat on a lawn",
+     "unasked_removed"),
+    ("a ball by a chair in a city", "have a pink cat added", "a ball by a chair and a pink cat", "unasked_removed"),
+    ("a ball by a chair in a city", "have a pink cat added", "a ball by a chair and a pink cat in a city", None),
+    ("a road with cacti on both sides", "carpet the road in gold", "a road carpeted in gold on both sides",
+     "unasked_removed"),
+    ("a kitchen with a marble island", "light the island with a candle", "a kitchen with a candle island",
+     "unasked_removed"),
+    ("a tiger resting under a tree", "make the tiger orange", "an orange tiger under a tree", "unasked_removed"),
+    ("a tiger resting under a tree", "the tiger should be sleeping", "a tiger sleeping under a tree", None),
+    ("a chef in a kitchen", "have the chef work on a terrace", "a chef on a terrace", None),
+    ("a frog in a pond", "it's a full moon", "a frog in a full moon", "unasked_removed"),
+    ("a bowl on a tray", "make the bowl red", "a red bowl from a tray", "unasked_moved"),
+    ("a rooster on a farm gate", "make it night", "a gate on a farm rooster at night", "unasked_moved"),
+    ("a bottle on a carpet", "make it night", "a carpet on a bottle at night", "unasked_moved"),
+    ("a cup behind a cat", "replace the cat with a dog", "a cup under a dog", "unasked_moved"),
+    ("a cup behind a cat", "replace the cat with a dog", "a cup behind a dog", None),
+    ("a cup behind a cat", "put the cup under the cat", "a cup under a cat", None),
+]  # fmt: skip
+SAID_OF = [
+    ("a cactus in a pot on a table", "the pot is made of teak", "a cactus in a pot on a table made of teak",
+     "wrong_thing"),
+    ("a cactus in a pot on a table", "the pot is made of teak", "a cactus in a pot made of teak on a table", None),
+    ("a bridge in a park", "turn the bridge into a tiny bridge", "a bridge in a tiny park", "wrong_thing"),
+    ("a purple bottle and a pink cube", "blue cube, please", "a pink bottle and a blue cube", "unasked_removed"),
+    ("a barn at night", "make it dawn", "a barn at night at dawn", "not_replaced"),
+    ("a goat on a rock", "there should be four goats", "a goat on a rock with four goats", "not_replaced"),
+    ("a record player on a shelf", "make the player a guitar", "a record player on a shelf with a guitar",
+     "not_replaced"),
+    ("a yellow mug by a ball", "make the cup a bottle", "a yellow mug by a bottle",
+     "not_replaced"),
+    ("a barn at night", "winter, not night", "a barn at night in winter", "not_removed"),
+    ("a gull on a post", "turn its wings into feathers", "a gull with feathers on a post", "unknown_thing"),
+    ("a pink mug, a blue cat", "make the pink mug blue", "a blue cat, a pink mug", "unchanged"),
+    ("a purple cube", "swap the purple cube for a purple car", "a purple car", None),
+    ("a white cube and a green cat", "turn the white cube into a ball", "a white ball and a green cat", None),
+    ("a white car on a red carpet", "make the white car red", "a red car on a red carpet", None),
+    ("a red chair", "the red chair should vanish, put a ball there", "a red ball", None),
+    ("ten marbles on a floor", "halve the marbles", "five marbles on a floor", None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("before", "edit", "after", "reason"), FAULTS + UNASKED + SAID_OF)
+def test_each_rule_refuses_what_breaks_it_and_not_its_neighbour(before, edit, after, reason):
+    assert disagreement(before, edit, after) == reason
+
+
+def test_phrases_are_told_apart_by_the_words_between_them():
+    found = phrases(
+        tokens("Golden retriever puppy playing with a ball next to a boat tied to a jetty, indoors")
+    )
+    assert [(phrase.lead, phrase.words, phrase.verb) for phrase in found] == [
+        ((), ("golden", "retriever", "puppy"), False), ((), ("play",), True), (("with", "a"), ("ball",), False),
+        (("next", "to", "a"), ("boat",), False), ((), ("tie",), True), (("to", "a"), ("jetty",), False),
+        ((",", "in"), ("indoors",), False),
+    ]  # fmt: skip
+
+
 def seeds() -> list[dict[str, str]]:
     rows = [json.loads(line) for line in SEEDS.read_text(encoding="utf-8").splitlines()]
     return [row for row in rows if row["language"] == "en"]
@@ -124,17 +202,38 @@ def seeds() -> list[dict[str, str]]:
 def test_nearly_every_seed_edit_agrees_with_itself():
     rows = seeds()
     wrong = [row for row in rows if disagreement(row["input"], row["edit"], row["output"]) is not None]
-    assert len(wrong) <= 0.08 * len(rows)
+    assert len(wrong) <= 0.04 * len(rows)
 
 
 def test_hardly_any_seed_edit_agrees_with_the_instruction_of_another():
     rows = seeds()
-    others = rows[7:] + rows[:7]
     passed = [
-        row for row, other in zip(rows, others, strict=True)
+        row
+        for away in (7, 50)
+        for row, other in zip(rows, rows[away:] + rows[:away], strict=True)
         if disagreement(row["input"], other["edit"], row["output"]) is None
-    ]  # fmt: skip
-    assert len(passed) <= 0.03 * len(rows)
+    ]
+    assert len(passed) <= 0.005 * 2 * len(rows)
+
+
+def test_a_seed_that_lost_or_doubled_its_last_phrase_is_refused():
+    doubled = lost = total = 0
+    for row in seeds():
+        if disagreement(row["input"], row["edit"], row["output"]) is not None:
+            continue
+        after = row["output"].rstrip(".")
+        words_after = after.split()
+        last = phrases(tokens(after))[-1]
+        tail = " ".join(words_after[-len(last.words) - len(last.lead) :])
+        shorter = after.removesuffix(tail).strip()
+        if tail.casefold() not in row["input"].casefold() or last.verb or not shorter or "," in last.lead:
+            continue
+        if set(words(tail)) & set(words(row["edit"])):
+            continue
+        total += 1
+        lost += disagreement(row["input"], row["edit"], shorter) is None
+        doubled += disagreement(row["input"], row["edit"], f"{after} {tail}") is None
+    assert total > 150 and lost <= 0.08 * total and doubled <= 0.03 * total, (lost, doubled, total)
 
 
 def test_relations_are_read_with_what_stands_on_either_side():

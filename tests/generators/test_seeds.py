@@ -45,7 +45,7 @@ def test_all_are_clean():
 def test_nearly_all_pass_the_checks_that_edits_of_a_model_must_pass():
     checks = EditChecks()
     reasons = Counter(checks.reason(TextEdit(s.before, s.edit, s.after, s.language)) for s in SEEDS)
-    assert reasons[None] >= 0.93 * len(SEEDS), reasons
+    assert reasons[None] >= 0.96 * len(SEEDS), reasons
 
 
 def test_held_out_seeds_share_no_caption_with_the_others():
