@@ -26,6 +26,7 @@ from filters.wording import (
     ORDERS,
     PLACES,
     content,
+    lemma,
     supported,
     words,
 )
@@ -64,8 +65,15 @@ _AT = JOINTS | {"through", "up", "down", "during", "out"}
 _BELONGS = frozenset({"of", "with", "in", "on", "at", "under", "inside", "by", "near", "from"})
 _INDEFINITE = frozenset({"a", "an", "some", "another", *map(str, range(1, 13))})
 _OWN = frozenset({"a", "an", "the", "her", "his", "its", "their"})
+_MEASURES = frozenset(
+    {"sized", "size", "like", "high", "tall", "long", "shaped", "covered", "free", "made", "lit"}
+)
 _NUMBERS = frozenset({"pair", "dozen", "twenty", "thirty"})
 _WHEN = KINDS["time"] | KINDS["season"] | KINDS["weather"] | {"moon", "hour"}
+# Words of phrases that say how a thing is, and not where: "in yellow", "in close-up".
+_NOWHERE = (
+    KINDS["color"] | KINDS["medium"] | KINDS["view"] | {"perspective", "style", "mood", "version", "light"}
+)
 # Where all of it is, and when.
 _ROUND = _WHEN | KINDS["place"] | {"floor", "ground", "grass", "lawn", "carpet", "tile", "board"}
 
@@ -84,13 +92,23 @@ def unasked_added(before: str, edit: str, after: str) -> list[str]:
     for word, times in (Counter(content(now)) - Counter(content(was))).items():
         if word.isdigit() or word in _NUMBERS:
             asked = supported(word, named) or bool(COUNTS.search(text))
-        elif not supported(word, named):
+        elif not _all_supported(word, named):
             asked = word in FORMS
         else:
-            asked = times <= max(1, said.count(word)) or word not in was or bool(_EACH.search(text))
+            often = times > max(1, said.count(word)) and (word in was or word in LOOKS)
+            asked = not often or bool(_EACH.search(text))
         if not asked:
             found.append(word)
     return found
+
+
+def _all_supported(word: str, named: set[str]) -> bool:
+    """Of "half-crown" both parts."""
+    return supported(word, named) and all(
+        supported(lemma(part), named) or part in FUNCTION or part in _MEASURES
+        for part in word.split("-")
+        if word not in named and len(part) > 2
+    )
 
 
 def without_references(before: str, after: str) -> list[str]:
@@ -263,6 +281,8 @@ class _Losses:
         if stands is None or stands.verb:
             return False
         role, its = _role(phrase), _role(stands)
+        if role & _AT and its & _AT and _NOWHERE.intersection(stands.words):
+            return False
         if (role & _AT and its & _AT) or (role and role == its):
             return True
         object_of = set(phrase.lead) <= _OWN and any(

@@ -31,7 +31,7 @@ from filters.wording import (
 )
 from spatial.lexicon import Lexicon
 
-BEFORE, AFTER = 3, 3  # words before and after a named word that may go with it
+BEFORE = 3  # words before a thing that may describe it
 _MANNER = re.compile(r"\b(?:too|also|another|one more|extra)\b")
 _THE = r"(?:the|this|that|these|those|its|his|her|their)"
 _INTO = re.compile(
@@ -70,7 +70,7 @@ def undescribed(before: str, edit: str, after: str) -> str | None:
     text = " ".join(said)
     if _stays(text, was, now):
         return "not_removed"
-    if _not_turned(text, was, now) or _both_stand(said, was, now):
+    if _not_turned(text, was, now) or _both_stand(before, said, was, now):
         return "not_replaced"
     if elsewhere(before, edit, after) or _apart(before, edit, after) or _other_looks(before, said, after):
         return "wrong_thing"
@@ -86,13 +86,13 @@ def _stays(text: str, was: Sequence[str], now: Sequence[str]) -> bool:
     return bool(there) and all(now.count(word) >= was.count(word) for word in there)
 
 
-def _both_stand(said: Sequence[str], was: Sequence[str], now: Sequence[str]) -> bool:
+def _both_stand(before: str, said: Sequence[str], was: Sequence[str], now: Sequence[str]) -> bool:
     """Whether the new time, season or place stands beside the old; or the new number of a thing beside the thing."""
-    come = Counter(now) - Counter(was)
+    come, earlier = Counter(now) - Counter(was), phrases(tokens(before))
     for name in ("time", "season", "place"):
         kind = KINDS[name]
         if any(word in kind for word in come) and any(
-            word in kind and word in now and word not in said for word in was
+            one.head in kind and one.head in now and one.head not in said for one in earlier
         ):
             return True
     if _MORE & set(said):
@@ -109,7 +109,9 @@ def _not_turned(text: str, was: Sequence[str], now: Sequence[str]) -> bool:
     if "turn into" in " ".join(now):
         return False  # "a beard turned into a wind turbine"
     for match in _INTO.finditer(text):
-        old = next(match[name] for name in ("old", "old2", "old3") if match[name]).split()[-1]
+        old = (
+            next(match[name] for name in ("old", "old2", "old3") if match[name]).split(" of ")[0].split()[-1]
+        )
         new = next(match[name] for name in ("new", "new2", "new3") if match[name]).split()
         head = known_as(old, was) if old not in FUNCTION else None  # none in "make the cat lick a paw"
         noun = next((word for word in reversed(_phrase(new)) if word not in FUNCTION), None)
@@ -250,7 +252,7 @@ def _apart(before: str, edit: str, after: str) -> bool:
         if thing not in was or thing not in now or thing in ORDERS | WHOLE or phrase.verb:
             continue
         for word in phrase.words[:-1]:
-            if word not in come or word in ORDERS or word.isdigit():
+            if word not in come or word in ORDERS:
                 continue
             with_word = [one for one in found if word in one.words]
             if not any(thing in one.words or come.keys() >= set(one.words) for one in with_word):

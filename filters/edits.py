@@ -19,6 +19,8 @@ _LEAK = re.compile(
     r"instruction|language model|user|assistant|json|prompt)\b|[{}<>\[\]\\]|\.\.\.$|^n/?a$",
     re.I,
 )
+# It tells what was done in place of asking for it.
+_TOLD = re.compile(r"(?:made|turned|changed|added|removed|painted|replaced|gave|moved|swapped)\b", re.I)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,8 @@ class EditChecks:
         if _LEAK.search(edit.edit) or (_LEAK.search(edit.after) and not _LEAK.search(edit.before)):
             return "not_an_edit"
         if normalised(edit.edit) in (normalised(edit.before), normalised(edit.after)):
+            return "not_an_edit"
+        if edit.language == "en" and _TOLD.match(edit.edit):
             return "not_an_edit"
         if normalised(edit.before) == normalised(edit.after):
             return "unchanged"

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from filters.phrases import Phrase, phrases, tokens
-from filters.wording import FORMS, FUNCTION, ORDERS, WHOLE, content, lemma, supported, words
+from filters.wording import FORMS, FUNCTION, KINDS, ORDERS, WHOLE, content, lemma, supported, words
 
 _THE = r"(?:the|its|his|her|their|this|that|these|those|both)"
 # Dictionary forms. What follows is no place: that is a relation, and judged as one.
@@ -17,15 +17,26 @@ _IS = re.compile(
     r"(?! (?:in|on|at|to the|by|near|next|behind|under|above|over|inside|from|out|off|away|up|down|gone|there)\b)"
     r"(?P<what>[^,]+)"
 )
+_HAS = re.compile(
+    rf"\b{_THE} (?P<thing>[^,]+?)(?: (?:should|could|would|must|need to))? have an? (?P<what>[^,]+) "
+    r"(?:look|surface|pattern|finish|colou?r|coat|tone|shade)\b"
+)
 _MAKE = re.compile(
     rf"\b(?:make|turn|paint|dye|colou?r|recolou?r|render|repaint|tint|stain) {_THE} (?P<what>[^,]+)"
+)
+
+_OF_IT = re.compile(
+    r"\b(?:it|them|they|these|this) (?:should |could |be |now )*(?:make |out )?of (?P<what>[^,]+)"
 )
 
 
 def elsewhere(before: str, edit: str, after: str) -> bool:
     """Whether a word that was asked for of one thing of the caption came to another. What things do is not judged."""
     was, now = words(before), words(after)
-    thing, said = _said(" ".join(words(edit)), was)
+    text = " ".join(words(edit))
+    thing, said = _said(text, was)
+    if thing is None and (match := _OF_IT.search(text)):
+        thing, said = _subject(before), match["what"].split()
     if thing is None or thing in WHOLE or now.count(thing) != was.count(thing):
         return False
     what = {word for word in said if word not in ORDERS and word not in FUNCTION}
@@ -44,13 +55,25 @@ def elsewhere(before: str, edit: str, after: str) -> bool:
     )
 
 
+def _subject(caption: str) -> str | None:
+    """What "it" and "them" stand for: the first thing, a photo aside."""
+    return next(
+        (
+            one.head
+            for one in phrases(tokens(caption))
+            if not one.verb and one.head not in KINDS["medium"] | {"image", "picture"}
+        ),
+        None,
+    )
+
+
 def _places(word: str, row: Sequence[str]) -> list[int]:
     return [at for at, one in enumerate(row) if one == word]
 
 
 def _said(text: str, was: Sequence[str]) -> tuple[str | None, list[str]]:
     """The thing of the caption, and the words that are said of it."""
-    if match := _IS.search(text):
+    if match := _HAS.search(text) or _IS.search(text):
         thing = [word for word in match["thing"].split() if word not in FUNCTION]
         if thing and thing[-1] in was and len(thing) <= 3:
             return thing[-1], match["what"].split()
@@ -66,17 +89,24 @@ def _said(text: str, was: Sequence[str]) -> tuple[str | None, list[str]]:
 
 def _together(at: int, host: int, row: Sequence[str], found: Sequence[Phrase], come: Counter[str]) -> bool:
     """Side by side, in one phrase, in the one after it, or with nothing between that was there before."""
+    mine, its = (
+        next((i for i, one in enumerate(found) if one.start <= place < one.end), -1) for place in (at, host)
+    )
+    if mine < 0 or its < 0:
+        return False
+    phrase = found[mine]
+    if mine > its and phrase.head not in come and not phrase.verb and phrase.lead[:1] != ("of",):
+        return False  # it describes what was there: "a raccoon in a furry tree"
     first, last = sorted((at, host))
     between = row[first + 1 : last]
-    if last - first <= 2 or all(
-        word in FUNCTION or word in come or word in FORMS or word == "," for word in between
-    ):
+    if last - first <= 2 or all(word in FUNCTION or word in come or word == "," for word in between):
         return True
     if at < host and not any(word in FUNCTION or word == "," for word in between):
         return True
-    mine, its = (
-        next((i for i, one in enumerate(found) if one.start <= place < one.end), -2) for place in (at, host)
-    )
-    if mine >= 0 and found[mine].lead[:1] == (",",) and come.keys() >= set(found[mine].words):
-        return True  # "maple leaf on asphalt, gold"
-    return mine - its in (0, 1) or (mine - its == -1 and set(found[its].lead) <= {",", "and"})
+    if phrase.lead[:1] == (",",):
+        return phrase.head in come  # "maple leaf on asphalt, gold"
+    if mine < its:
+        return set(found[its].lead) <= {",", "and"} and its - mine == 1
+    # After it, but for what belongs to it: "bowl of ramen looking shiny".
+    beside = [one for one in found[its + 1 : mine] if not one.verb and one.lead[:1] != ("of",)]
+    return not beside and (phrase.verb or phrase.lead[:1] == ("of",) or come.keys() >= set(phrase.words))

@@ -11,14 +11,14 @@ from itertools import pairwise
 import simplemma
 
 from filters.asked import without_references
-from filters.phrases import Token, tokens
-from filters.wording import FUNCTION, KNOWN, ORDERS, WORD, content, lemma, supported, words
+from filters.phrases import Token, phrases, tokens
+from filters.wording import FUNCTION, JOINTS, KNOWN, ORDERS, WORD, content, lemma, supported, words
 
 # What an order says and a caption does not.
 _ORDER = re.compile(
     r"\b(?:please|instead|should|could|would|must|let|let's|i'd|i want|make it|show it|add|added|replace|replaced|swap|"
-    r"in place of|rather than|no longer|any ?more|becoming|becomes|why not|what if|now|"
-    r"(?:in|to) the (?:scene|image|picture))\b",
+    r"in place of|rather than|no longer|any ?more|becoming|becomes|why not|what if|now|of them|"
+    r"(?:set|changed|switched) to|(?:in|to) the (?:scene|image|picture))\b",
     re.I,
 )
 _IMPERATIVE = re.compile(
@@ -38,7 +38,7 @@ def faulty(before: str, edit: str, after: str) -> str | None:
     says what belongs into an order. "malformed": its words do not fit each other."""
     if _invented(before, edit, after):
         return "no_word"
-    if _orders(before, after) or _does_it_itself(before, edit, after):
+    if _orders(before, after) or _stands_for(before, after) or _does_it_itself(before, edit, after):
         return "order_told"
     return "malformed" if _malformed(before, edit, after) else None
 
@@ -48,9 +48,8 @@ def exists(word: str) -> bool:
     """Whether a dictionary has this English word, or it is made of such: "snow-covered", "starfield"."""
     plain = word.casefold().replace("’", "'")
     plain = re.sub(r"(?:'s|s'|n't|'ll|'d|'re|'ve|'m)$", "", plain)
-    if not plain.isascii() or not plain.isalpha():
-        parts = [part for part in re.split(r"[^a-z]+", plain) if len(part) > 2]
-        return not plain.isascii() or all(exists(part) for part in parts)
+    if not plain.isalpha():
+        return all(exists(part) for part in re.split(r"[\W\d_]+", plain) if len(part) > 2)
     if len(plain) < 4 or plain in KNOWN or _known(plain):
         return True
     return any(_known(plain[:at]) and _known(plain[at:]) for at in range(4, len(plain) - 3))
@@ -69,13 +68,22 @@ def _invented(before: str, edit: str, after: str) -> bool:
         for word in WORD.findall(text)
         if word.islower()
         and word not in there
-        and not any(word.startswith(one) for one in there if len(one) > 3)
+        and not any(word.removesuffix(end) in there for end in ("s", "es", "ed", "ing"))
     )
 
 
 def _orders(before: str, after: str) -> bool:
     had = {match.group().casefold() for match in _ORDER.finditer(before)}
     return any(match.group().casefold() not in had for match in _ORDER.finditer(after))
+
+
+def _stands_for(before: str, after: str) -> bool:
+    """Whether "one" stands for a thing: "sunflowers in a vase, a pink one"."""
+    texts = [token.text.casefold() if token.word != "," else "," for token in tokens(after)]
+    return "one" not in before.casefold() and any(
+        one == "one" and before_it not in FUNCTION | {","} and after_it in FUNCTION | {","}
+        for before_it, one, after_it in zip(texts, texts[1:], [*texts[2:], ","], strict=False)
+    )
 
 
 def _does_it_itself(before: str, edit: str, after: str) -> bool:
@@ -90,24 +98,27 @@ def _malformed(before: str, edit: str, after: str) -> bool:
     old, new = tokens(before), tokens(after)
     if _capitals(old, edit, new) or _says_twice([token.word for token in old], [token.word for token in new]):
         return True
-    had = set(pairwise(token.text.casefold() for token in old))
-    texts = [token.text.casefold() if token.word != "," else "," for token in new]
-    return texts[-1] in _ENDS | {"a", "an", "the"} or any(
-        pair not in had and _misfit(*pair) for pair in pairwise(texts)
+    had = {(one.text.casefold(), other.text.casefold()) for one, other in pairwise(old)}
+    return new[-1].text.casefold() in _ENDS | {"a", "an", "the"} or any(
+        (one.text.casefold(), other.text.casefold()) not in had and _misfit(one, other)
+        for one, other in pairwise(new)
     )
 
 
-def _misfit(one: str, other: str) -> bool:
+def _misfit(one: Token, other: Token) -> bool:
     """Two words, or a word and a mark, that never follow each other."""
-    if one == other != ",":
+    if one.word == other.word:
+        return one.word != ","
+    first, second = (token.text.casefold() if token.word != "," else "," for token in (one, other))
+    if first in ("a", "an", "the") and (second in _JOINS or second == ","):
         return True
-    if one in ("a", "an", "the") and (other in _JOINS or other == ","):
+    if first in _ENDS and second in (",", "and", "or"):
         return True
-    if one in _ENDS and other in (",", "and", "or"):
-        return True
-    if one == "a":  # silent and spoken "h" and "u" are not told
-        return re.match(r"(?!one|once|eu)[aeio]", other) is not None
-    return one == "an" and re.match(r"[bcdfgjklmnpqrstvwyz]", other) is not None
+    if one.word.isdigit() and not first.isdigit() and first != "one" and second in JOINTS | {","}:
+        return True  # a number of nothing
+    if first == "a":  # silent and spoken "h" and "u" are not told
+        return re.match(r"(?!one|once|eu)[aeio]", second) is not None
+    return first == "an" and re.match(r"[bcdfgjklmnpqrstvwyz]", second) is not None
 
 
 def _says_twice(was: Sequence[str], now: Sequence[str]) -> bool:
@@ -132,6 +143,7 @@ def _capitals(old: Sequence[Token], edit: str, new: Sequence[Token]) -> bool:
     return any(
         token.text[0].isupper() and token.text not in had | said and token.text.casefold() in said
         for token in new[1:]
+        if token.word not in FUNCTION
     )
 
 
@@ -143,18 +155,33 @@ def repeated(before: str, edit: str, after: str) -> bool:
     was, now = words(before), without_references(before, after)
     had, has = Counter(content(was)), Counter(content(now))
     # "His" and the like speak of a thing that is there, as "the" does.
-    pairs, new = (
-        _pairs(was),
-        _pairs(["the" if word in ("his", "her", "its", "their") else word for word in said]),
-    )
+    known = ["the" if word in ("his", "her", "its", "their") else word for word in said]
+    pairs, new = _pairs(was), _pairs(known)
     for pair, times in _pairs(now).items():
         if times > max(1, pairs[pair]) and has[pair[1]] > had[pair[1]] and not new[pair]:
             return True
+    marked, earlier = (
+        phrases(tokens(after)),
+        Counter((one.lead, one.words) for one in phrases(tokens(before))),
+    )
+    for phrase, times in Counter((one.lead, one.words) for one in marked).items():
+        if times > max(1, earlier[phrase]) and len(phrase[0]) > 1:
+            return True  # "on a bench with a bear on a bench"
+    things = Counter(phrase.head for phrase in marked if not phrase.verb)
+    deeds = {phrase.head for phrase in marked if phrase.verb}
     for word, times in has.items():
         asked = sum(supported(word, {one}) for one in said)
-        if times > 1 and times > (had[word] + asked if had[word] else max(1, asked)):
+        if had[word] and (word in deeds or _only_known(word, known)):
+            asked = 0
+        if times > 1 and (times > had[word] + asked if had[word] else things[word] > max(1, asked)):
             return True
     return False
+
+
+def _only_known(word: str, said: Sequence[str]) -> bool:
+    """Whether the instruction speaks of it as of a thing that is there, and of no other: "in the oven"."""
+    places = [at for at, one in enumerate(said) if one == word]
+    return bool(places) and all(said[at - 1 : at] == ["the"] for at in places)
 
 
 def _pairs(found: Sequence[str]) -> Counter[tuple[str, str]]:

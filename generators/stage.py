@@ -58,7 +58,7 @@ class WriteEdits:
     (as `writer_of` takes it), seed."""
 
     name = "edits"
-    version = 2  # to be raised whenever the same settings would give other rows
+    version = 3  # to be raised whenever the same settings would give other rows
 
     def __init__(
         self, *, run_uri: str, folder: str, inputs: Mapping[str, str], settings: Mapping[str, Any]

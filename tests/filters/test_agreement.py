@@ -133,9 +133,18 @@ FAULTS = [
     ("a cat in striped pants", "the cat takes off its striped pants",
      "a cat in striped pants taking off striped pants", "repeated"),
     ("a vase of white roses", "add a white rose", "a vase of white roses and a white rose", None),
+    ("a vase of roses", "a pink one, please", "a vase of roses, pink one", "order_told"),
+    ("a piano in a hall", "let there be a dozen of them", "a piano in a hall with a dozen of them", "order_told"),
+    ("lanterns on a river", "take off two lanterns", "lanterns on a river with two at night", "malformed"),
+    ("a cup of tea", "a half-cup of tea", "a half-crown of tea", "unasked_added"),
+    ("a cabin in pines", "give the cabin a striped stripe", "a cabin in pines striped stripe", "malformed"),
+    ("a squirrel on a park bench", "a bear on a park bench", "a squirrel on a park bench with a bear on a park bench",
+     "repeated"),
+    ("a baker taking bread out of an oven", "bake the bread in the oven",
+     "a baker in the oven taking bread out of an oven", "repeated"),
 ]  # fmt: skip
 UNASKED = [
-    ("a red car by a blue car", "make the red car green", "a green car by a green car", "repeated"),
+    ("a red car by a blue car", "make the red car green", "a green car by a green car", "unasked_added"),
     ("a cone and a house on a lawn", "place a red cat in the picture", "a cone and a red cat on a lawn",
      "unasked_removed"),
     ("a ball by a chair in a city", "have a pink cat added", "a ball by a chair and a pink cat", "unasked_removed"),
@@ -174,6 +183,13 @@ SAID_OF = [
     ("a white cube and a green cat", "turn the white cube into a ball", "a white ball and a green cat", None),
     ("a white car on a red carpet", "make the white car red", "a red car on a red carpet", None),
     ("a red chair", "the red chair should vanish, put a ball there", "a red ball", None),
+    ("a raccoon in a hollow tree", "the raccoon should have a furry look", "a raccoon in a furry tree", "wrong_thing"),
+    ("a wheel at a fair, long exposure", "the fair is hot", "a wheel at a fair, hot exposure", "wrong_thing"),
+    ("a ring on a cushion, macro", "make it out of gold", "a ring on a cushion of gold, macro", "wrong_thing"),
+    ("a keeper with a frame", "change the keeper's cap to a striped one", "a striped keeper with a frame",
+     "unknown_thing"),
+    ("an apple on a pear", "exchange the two fruits", "a pear on an apple", None),
+    ("a bowl of soup with basil", "turn the bowl of soup into a mug", "a mug of soup with basil", None),
     ("ten marbles on a floor", "halve the marbles", "five marbles on a floor", None),
 ]  # fmt: skip
 

@@ -23,6 +23,7 @@ def test_a_good_edit_passes():
         (TextEdit("a red mug", "Instruction: make it blue", "a blue mug"), "not_an_edit"),
         (TextEdit("a red mug", "make it blue", '{"output": "a blue mug"}'), "not_an_edit"),
         (TextEdit("a red mug", "a red mug", "a blue mug"), "not_an_edit"),
+        (TextEdit("a red mug", "made it blue", "a blue mug"), "not_an_edit"),
         (TextEdit("a red mug", "make it red", "A red mug."), "unchanged"),
         (TextEdit("a red mug", "make it blue " * 20, "a blue mug"), "length"),
         (TextEdit("a red mug", "make it blue", "a blue mug " * 12), "length"),
