@@ -215,6 +215,8 @@ class _Losses:
             or _LIKENS.search(self._text.replace(" be ", " "))
         ):
             return True
+        if not {"be", "become", "way"} & set(self._said):
+            return False
         stands = any(supported(self._new[place], self._named) for place in self._block[at].come)
         return stands and not 0 < self._new.count(word) < self._old.count(word)
 
@@ -283,8 +285,10 @@ class _Losses:
         role, its = _role(phrase), _role(stands)
         if role & _AT and its & _AT and _NOWHERE.intersection(stands.words):
             return False
-        if (role & _AT and its & _AT) or (role and role == its):
+        if role & _AT and its & _AT:
             return True
+        if role and role == its:
+            return role != {"with"} or not self._speaks_of_another(phrase)
         object_of = set(phrase.lead) <= _OWN and any(
             one.verb
             and one.end <= phrase.start
@@ -292,6 +296,13 @@ class _Losses:
             for one in self._phrases
         )
         return (object_of and not its) or bool(_INSTEAD.search(self._text))
+
+    def _speaks_of_another(self, phrase: Phrase) -> bool:
+        """Whether the instruction is about a thing of the caption that stays, and not about this one."""
+        return any(
+            one.head in self._named and one.head in self._new and one is not phrase and not one.verb
+            for one in self._phrases
+        )
 
     def _with(self, came: Sequence[str]) -> bool:
         """Whether what came is what something is done with: "light the island with a candle"."""

@@ -49,6 +49,7 @@ _ASIDE = re.compile(
     r"\b(?:instead of|rather than|in place of|not|no|without|as though|as if|like in|than)\b[^,]*"
 )
 _NO = re.compile(r"\b(?:no|without|not)(?: the| any| an?| in| at| on| so| just)* (?P<gone>[^,;.]+)")
+_SPOTS = frozenset({"left", "right", "top", "bottom", "middle", "centre", "center"})
 _MORE = frozenset({"more", "another", "add", "extra", "too", "also", "other", "beside", "next"})
 _NEW = re.compile(r"\b(?:a|an)\b(?P<rest>(?: [^\W_][\w'’-]*)+)")
 
@@ -95,6 +96,9 @@ def _both_stand(before: str, said: Sequence[str], was: Sequence[str], now: Seque
             one.head in kind and one.head in now and one.head not in said for one in earlier
         ):
             return True
+    spots, new_spots = ({word for word in row if word in _SPOTS} for row in (was, now))
+    if not content(list(come)) and spots and spots < new_spots and not spots & set(said):
+        return True
     if _MORE & set(said):
         return False
     return any(

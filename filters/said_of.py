@@ -40,13 +40,17 @@ def elsewhere(before: str, edit: str, after: str) -> bool:
     if thing is None or thing in WHOLE or now.count(thing) != was.count(thing):
         return False
     what = {word for word in said if word not in ORDERS and word not in FUNCTION}
-    doing = {lemma(word) for word in re.findall(r"[^\W_]+ing\b", edit.casefold())}
-    if doing & what:
-        return False
+    doing = {lemma(word) for word in re.findall(r"[^\W_]+ing\b", edit.casefold())} - KINDS["time"]
     come = Counter(content(now)) - Counter(content(was))
     marked = tokens(after)
     row, found = [token.word for token in marked], phrases(marked)
     hosts = [at for at, word in enumerate(row) if word == thing]
+    if doing & what:  # but that it describes another
+        return any(
+            word in doing and word in one.words[:-1] and one.head in was and one.head != thing
+            for word in come
+            for one in found
+        )
     return any(
         supported(word, what)
         and word not in FORMS

@@ -12,18 +12,18 @@ import simplemma
 
 from filters.asked import without_references
 from filters.phrases import Token, phrases, tokens
-from filters.wording import FUNCTION, JOINTS, KNOWN, ORDERS, WORD, content, lemma, supported, words
+from filters.wording import FUNCTION, JOINTS, KNOWN, LOOKS, ORDERS, WORD, content, lemma, supported, words
 
 # What an order says and a caption does not.
 _ORDER = re.compile(
     r"\b(?:please|instead|should|could|would|must|let|let's|i'd|i want|make it|show it|add|added|replace|replaced|swap|"
-    r"in place of|rather than|no longer|any ?more|becoming|becomes|why not|what if|now|of them|"
+    r"in place of|rather than|no longer|any ?more|becoming|becomes|turning into|why not|what if|now|of them|"
     r"(?:set|changed|switched) to|(?:in|to) the (?:scene|image|picture))\b",
     re.I,
 )
 _IMPERATIVE = re.compile(
     r"(?:please |could you |can you |let's |just )*(?P<verb>[a-z]+)(?: (?:up|down|in|out|on|off|back))? "
-    r"(?:the|its|his|her|their|an?) "
+    r"(?:the|its|his|her|their|an?) (?P<object>\w+)"
 )
 _AGAIN = re.compile(
     r"\b(?:another|too|also|as well|more|second|twin|double|twice|both|each|every|all|pair|\d+|of them)\b"
@@ -38,7 +38,12 @@ def faulty(before: str, edit: str, after: str) -> str | None:
     says what belongs into an order. "malformed": its words do not fit each other."""
     if _invented(before, edit, after):
         return "no_word"
-    if _orders(before, after) or _stands_for(before, after) or _does_it_itself(before, edit, after):
+    if (
+        _orders(before, after)
+        or _word_for_word(edit, after)
+        or _stands_for(before, after)
+        or _does_it_itself(before, edit, after)
+    ):
         return "order_told"
     return "malformed" if _malformed(before, edit, after) else None
 
@@ -77,6 +82,14 @@ def _orders(before: str, after: str) -> bool:
     return any(match.group().casefold() not in had for match in _ORDER.finditer(after))
 
 
+def _word_for_word(edit: str, after: str) -> bool:
+    """Whether an order about "the" thing stands in the caption as it was given."""
+    said = words(edit)
+    if len(said) < 3 or said[1] != "the" or said[0] in FUNCTION:
+        return False
+    return f" {' '.join(said)} " in f" {' '.join(words(after))} "
+
+
 def _stands_for(before: str, after: str) -> bool:
     """Whether "one" stands for a thing: "sunflowers in a vase, a pink one"."""
     texts = [token.text.casefold() if token.word != "," else "," for token in tokens(after)]
@@ -91,6 +104,8 @@ def _does_it_itself(before: str, edit: str, after: str) -> bool:
     match = _IMPERATIVE.match(edit.casefold())
     if match is None or (verb := lemma(match["verb"])) in ORDERS or verb in words(before):
         return False
+    if match["object"] in ("view", "camera", "shot", "scene", "picture", "image") and verb in words(after):
+        return True  # "stretch the view", and a vase stretched
     return any(token.word == verb and token.text.casefold().endswith("ing") for token in tokens(after))
 
 
@@ -114,7 +129,9 @@ def _misfit(one: Token, other: Token) -> bool:
         return True
     if first in _ENDS and second in (",", "and", "or"):
         return True
-    if one.word.isdigit() and not first.isdigit() and first != "one" and second in JOINTS | {","}:
+    if (
+        first == "dozen" or (one.word.isdigit() and not first.isdigit() and first != "one")
+    ) and second in JOINTS | {","}:
         return True  # a number of nothing
     if first == "a":  # silent and spoken "h" and "u" are not told
         return re.match(r"(?!one|once|eu)[aeio]", second) is not None
@@ -158,7 +175,8 @@ def repeated(before: str, edit: str, after: str) -> bool:
     known = ["the" if word in ("his", "her", "its", "their") else word for word in said]
     pairs, new = _pairs(was), _pairs(known)
     for pair, times in _pairs(now).items():
-        if times > max(1, pairs[pair]) and has[pair[1]] > had[pair[1]] and not new[pair]:
+        thing = pair[1]
+        if times > max(1, pairs[pair]) and has[thing] > had[thing] and thing not in LOOKS and not new[pair]:
             return True
     marked, earlier = (
         phrases(tokens(after)),

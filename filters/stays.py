@@ -33,7 +33,7 @@ def moved_unasked(before: str, edit: str, after: str) -> bool:
     return (
         _joined_otherwise(earlier, later, once, said, set(now))
         or _exchanged(earlier, later, once, said)
-        or _torn(earlier, later, once - set(said))
+        or _torn(earlier, later, once, set(said))
         or _out_of_place(earlier, later, was, now, said)
     )
 
@@ -66,12 +66,12 @@ def _exchanged(
     return any(has[one] & had[other] and not {one, other} <= set(said) for one in down for other in up)
 
 
-def _torn(earlier: Sequence[Phrase], later: Sequence[Phrase], known: set[str]) -> bool:
+def _torn(earlier: Sequence[Phrase], later: Sequence[Phrase], known: set[str], said: set[str]) -> bool:
     """ "A rooster on a farm gate" became "a gate on a farm rooster"."""
     at = {word: place for place, phrase in enumerate(later) for word in phrase.words if word in known}
     for phrase in earlier:
         for one, other in pairwise(phrase.words):
-            if one in at and other in at:
+            if one in at and other in at and not {one, other} <= said:
                 between = later[at[one] + 1 : at[other] + 1]
                 if at[one] > at[other] or any(later_one.lead for later_one in between):
                     return True
