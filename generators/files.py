@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import json
 from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
 from typing import Any, cast
 
 import pyarrow.fs as fs
 
+PACKAGE = "package:"
 MAX_LINE = 1_000_000  # characters of a text line; longer ones are no captions
 
 
@@ -17,9 +20,23 @@ class SourceError(ValueError):
 
 
 def filesystem(uri: str) -> tuple[fs.FileSystem, str]:
+    """Of a path, of what pyarrow knows ("s3://..."), or of "package:skimage/data": what lies within an installed
+    package, which is not imported. Raises FileNotFoundError for a package that is not there."""
+    if uri.startswith(PACKAGE):
+        return fs.LocalFileSystem(), _in_package(uri)
     if "://" in uri:
         return cast(tuple[fs.FileSystem, str], fs.FileSystem.from_uri(uri))
     return fs.LocalFileSystem(), uri
+
+
+def _in_package(uri: str) -> str:
+    package, _, below = uri.removeprefix(PACKAGE).partition("/")
+    found = importlib.util.find_spec(package) if package.isidentifier() else None
+    if found is None or not found.submodule_search_locations:
+        raise FileNotFoundError(f"{uri}: the package {package} is not installed")
+    if ".." in PurePosixPath(below).parts:
+        raise FileNotFoundError(f"{uri}: does not lie in the package")
+    return str(Path(next(iter(found.submodule_search_locations))) / below)
 
 
 def opened(uri: str) -> io.BufferedIOBase:

@@ -3,7 +3,8 @@
 What is read of `instances_*.json` and `captions_*.json`: images (id, file_name, width, height, license; also author,
 title, flickr_url, coco_url, url), licenses (id, name, url), categories (id, name), annotations (id, image_id,
 category_id, bbox, iscrowd, segmentation: polygons of one or more parts, run lengths as numbers or compressed, or none;
-or caption). Files are read as streams; coordinates are kept to a hundredth of a pixel.
+and, as some tools write them, attributes: occluded, truncated, color; or caption). Files are read as streams;
+coordinates are kept to a hundredth of a pixel.
 """
 
 from __future__ import annotations
@@ -103,7 +104,16 @@ class CocoPhotos:
         box = frame.box((left, top, right, bottom), what)
         if box is None or (mask is not None and not mask.any()):
             return None
-        return PhotoObject(ident, self._category(thing), box, mask, crowd=bool(things.crowds[thing]))
+        return PhotoObject(
+            ident,
+            self._category(thing),
+            box,
+            mask,
+            crowd=bool(things.crowds[thing]),
+            truncated=_flag(things.truncated[thing]),
+            occluded=_flag(things.occluded[thing]),
+            color=things.colors.get(thing),
+        )
 
     def _mask(self, thing: int, frame: Frame, what: str) -> Mask | None:
         kind, data = self._things.kinds[thing], self._things.shapes[thing]
@@ -146,13 +156,15 @@ class _Picture:
 
 
 class _Things:
-    """Columns of the annotations of things. boxes: xyxy, four each. names: ids that are no numbers."""
+    """Columns of the annotations of things. boxes: xyxy, four each. occluded, truncated: -1 for unknown. names: ids
+    that are no numbers."""
 
     def __init__(self) -> None:
         self.ids = array("q")
         self.names: dict[int, str] = {}
         self.categories = array("i")
-        self.crowds = array("b")
+        self.crowds, self.occluded, self.truncated = array("b"), array("b"), array("b")
+        self.colors: dict[int, str] = {}
         self.kinds = array("b")
         self.boxes = array("d")
         self.shapes = Pool()
@@ -168,6 +180,10 @@ class _Things:
                 raise ValueError("bbox is not finite")
         except _BAD as error:
             kind, shape, box = _BROKEN, f"{type(error).__name__} {error}"[:100].encode(), (0.0,) * 4
+        about = item.get("attributes")
+        about = about if isinstance(about, dict) else {}
+        if isinstance(about.get("color"), str):
+            self.colors[len(self.ids)] = about["color"]
         ident = item.get("id")
         if not isinstance(ident, int) or abs(ident) >= 2**63:
             self.names[len(self.ids)] = str(len(self.ids) if ident is None else ident)
@@ -175,6 +191,8 @@ class _Things:
         self.ids.append(ident)
         self.categories.append(category)
         self.crowds.append(crowd)
+        self.occluded.append(_tristate(about.get("occluded")))
+        self.truncated.append(_tristate(about.get("truncated")))
         self.kinds.append(kind)
         self.boxes.extend(box)
         self.shapes.add(shape)
@@ -298,6 +316,14 @@ class _Reading:
             split=_text(item.get("split")) or self._split,
         )
         self._pictures.setdefault(number, picture)  # files of captions list the same photos
+
+
+def _tristate(value: Any) -> int:
+    return int(value) if isinstance(value, bool) or value in (0, 1) else -1
+
+
+def _flag(value: int) -> bool | None:
+    return None if value < 0 else bool(value)
 
 
 def _text(value: Any) -> str | None:

@@ -6,12 +6,11 @@ A zip is read in place: its directory once, then the bytes of each picture that 
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import io
 import zipfile
 import zlib
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any, Protocol, cast
 
 import pyarrow as pa
@@ -21,7 +20,6 @@ from generators.files import filesystem
 from generators.photo_sources import PhotoError
 
 MAX_BYTES = 200_000_000  # of a picture's file
-PACKAGE = "package:"
 _BUFFER = 1 << 18  # read ahead in a zip: one request for most pictures
 
 
@@ -62,26 +60,17 @@ def file_signature(uri: str) -> tuple[str, int]:
 
 
 def _open(uri: str) -> Files:
-    if uri.startswith(PACKAGE):
-        uri = _in_package(uri)
     try:
         system, path = filesystem(uri)
         kind = system.get_file_info(path).type
-    except (pa.ArrowInvalid, ValueError) as error:
-        raise PhotoError("images_missing", f"{uri}: {str(error).splitlines()[0]}") from None
+    except (pa.ArrowInvalid, ValueError, FileNotFoundError) as error:
+        said = str(error).splitlines()[0]
+        raise PhotoError("images_missing", said if said.startswith(uri) else f"{uri}: {said}") from None
     if kind == fs.FileType.Directory:
         return _Folder(system, path, uri)
     if kind == fs.FileType.File:
         return _Zip(system, path, uri)
     raise PhotoError("images_missing", f"{uri}: there is no such folder or zip")
-
-
-def _in_package(uri: str) -> str:
-    package, _, below = uri.removeprefix(PACKAGE).partition("/")
-    found = importlib.util.find_spec(package) if package.isidentifier() else None
-    if found is None or not found.submodule_search_locations:
-        raise PhotoError("images_missing", f"{uri}: the package {package} is not installed")
-    return str(Path(found.submodule_search_locations[0]) / _checked(below))
 
 
 def _checked(name: str) -> str:

@@ -14,6 +14,7 @@ ADAPTABLE = (
     "CC-PDM-1.0",
     "CC-BY",
     "CC-BY-SA",
+    "Public domain",
     "No known copyright restrictions",
     "United States Government Work",
 )

@@ -158,3 +158,11 @@ def test_masks_read_here_are_those_that_the_tables_hold(coco):
     source = open_photos("coco", annotations=coco[0], images=coco[1])
     for thing in objects(source, 0).values():
         assert np.array_equal(rle_to_mask(mask_to_rle(thing.mask)), thing.mask)
+
+
+def test_attributes_that_tools_add_are_read(tmp_path):
+    said = {"occluded": True, "truncated": 0, "color": "red", "mood": 7}
+    (thing,) = objects(with_annotation(tmp_path / "a", attributes=said), 0).values()
+    assert (thing.occluded, thing.truncated, thing.color) == (True, False, "red")
+    (thing,) = objects(with_annotation(tmp_path / "b", attributes="none"), 0).values()
+    assert (thing.occluded, thing.truncated, thing.color) == (None, None, None)
