@@ -188,7 +188,7 @@ def test_whatever_is_damaged_there_is_an_answer_or_one_line(storage):
     whole = write_table(from_rows(rows, PAIRS), {})
     right = expected(rows, range(12))
     random, failed = np.random.default_rng(7), 0
-    for _ in range(300):
+    for _ in range(150):
         content = bytearray(whole)
         for place in random.integers(0, len(whole), 3):
             content[place] = random.integers(0, 256)
