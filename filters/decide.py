@@ -29,7 +29,7 @@ class Decide:
     pairs of which nothing but pictures and captions is known: CLIP alone judges, by the pairs' own scores."""
 
     name = "verdicts"
-    version = 1  # to be raised whenever the same scores and settings would give other verdicts
+    version = 2  # to be raised whenever the same scores and settings would give other verdicts
 
     def __init__(
         self, *, run_uri: str, folder: str, inputs: Mapping[str, str], settings: Mapping[str, Any]
