@@ -24,7 +24,6 @@ from filters.wording import (
     KINDS,
     LOOKS,
     ORDERS,
-    PLACES,
     content,
     lemma,
     supported,
@@ -52,7 +51,6 @@ _IT = re.compile(
     r"\b(?:make|turn|be|paint|have|let|change|want|show) (?:it|this|that|these|those|they|them)\b|"
     r"\b(?:it|this|that|these|they) (?:be|should|could|can|become)\b"
 )
-_PUTS = re.compile(r"\b(?:put|place|move|set|stand|sit|be|have|let|show)\b")
 _EACH = re.compile(
     r"\b(?:both|all|each|every|everything|everywhere|they|them|their|many|several|row|field|crowd|plenty|full|\d+)\b"
 )
@@ -236,13 +234,11 @@ class _Losses:
         return any(kind & beside for kind in kinds)
 
     def _verb_may_go(self, index: int) -> bool:
-        """Another action comes; or its thing or its object is taken away, or put elsewhere."""
+        """Another action comes; or its thing or its object is taken away."""
         if self._actions - set(self._old):
             return True
         beside = self._phrases[max(0, index - 1) : index] + self._phrases[index + 1 : index + 2]
-        if self._takes and any(one.end - 1 in self._free for one in beside):
-            return True
-        return bool(set(self._said) & (PLACES | _AT)) and bool(_PUTS.search(self._text))
+        return self._takes and any(one.end - 1 in self._free for one in beside)
 
     def _goes_along(self, at: int, index: int) -> bool:
         """The object of a verb that went, or what belonged to a thing that was taken away."""

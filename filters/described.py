@@ -11,7 +11,6 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from functools import cache
-from itertools import pairwise
 
 from filters.asked import takes
 from filters.phrases import phrases, tokens
@@ -103,7 +102,8 @@ def _both_stand(before: str, said: Sequence[str], was: Sequence[str], now: Seque
         return False
     return any(
         number.isdigit() and number != "1" and thing in was and now.count(thing) > was.count(thing)
-        for number, thing in pairwise(said)
+        for at, number in enumerate(said)
+        for thing in content(list(said[at + 1 : at + 3]))
     )
 
 
