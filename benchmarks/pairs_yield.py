@@ -2,7 +2,8 @@
 
 The engine in reference mode (every draw of every prompt, Euler ancestral, 100 steps, self-attention alone), which makes
 the pairs that the plain reference makes (`benchmarks.pairs_reference` checks that), many at a time. Takes hours on a
-CPU, so it is kept: finished prompts are read from the cache, and the command goes on where it stopped.
+CPU, so it is kept: finished prompts are read from the cache, and the command goes on where it stopped. The figures of
+every draw lie beside this file, pictures nowhere; another cache starts anew.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.pairs_data import ROOT, starter_judge, starter_model, starter_reader
+from benchmarks.pairs_data import starter_judge, starter_model, starter_reader
 from generators.budget import Budget
 from generators.pairs import PairEngine, PairSettings
 from models.starter.draws import TEST, Row, edits, load, prompts, rows_of, write
@@ -21,7 +22,7 @@ GUIDANCE = (3.0, 6.0)  # of the starter model, chosen on validation; the paper's
 REFERENCE = PairSettings(
     sampler="euler_ancestral", steps=100, guidance=GUIDANCE, share=(0.1, 0.9), cross=(0.0, 0.0)
 )
-CACHE = ROOT / ".cache" / "pairs_yield.jsonl"
+CACHE = Path(__file__).with_name("pairs_yield.jsonl")
 
 
 def main() -> None:
