@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -47,7 +48,7 @@ class CocoPhotos:
         self._pictures, skipped = reading.chosen(licences)
         self.skipped: Mapping[str, int] = skipped
         self._things, self._captions = reading.things, reading.captions
-        self._categories = reading.categories
+        self._categories, self._terms = reading.categories, reading.terms
         rows = np.full(len(reading.idents), -1, np.int32)
         rows[[picture.number for picture in self._pictures]] = np.arange(len(self._pictures))
         self._of = Groups(rows[np.asarray(reading.thing_photos, np.int32)], len(self._pictures))
@@ -74,7 +75,7 @@ class CocoPhotos:
             height=picture.height,
             names=tuple(sorted({self._category(thing) for thing in self._of.of(index)})),
             captions=tuple(self._captions[said].decode() for said in self._said.of(index)),
-            license=picture.licence,
+            license=self._terms[picture.licence],
             attribution=Attribution(picture.author, picture.url, picture.title),
             split=picture.split,
         )
@@ -141,14 +142,14 @@ class CocoPhotos:
 
 @dataclass(frozen=True, slots=True)
 class _Picture:
-    """number: in the order of its first coming. licence: while it is read, as the file has it."""
+    """number: in the order of its first coming. licence: as the file has it."""
 
     number: int
     ident: str
     file: str
     width: int | None
     height: int | None
-    licence: Any
+    licence: int | str | None
     author: str | None
     url: str | None
     title: str | None
@@ -176,7 +177,7 @@ class _Things:
             kind, shape = _packed(item.get("segmentation"))
             left, top, width, height = (float(value) for value in item["bbox"])
             box = (left, top, left + width, top + height)
-            if not np.isfinite(box).all():
+            if not all(map(isfinite, box)):
                 raise ValueError("bbox is not finite")
         except _BAD as error:
             kind, shape, box = _BROKEN, f"{type(error).__name__} {error}"[:100].encode(), (0.0,) * 4
@@ -211,11 +212,14 @@ def _packed(shape: Any) -> tuple[int, bytes]:
     parts = [part for part in (shape if isinstance(shape[0], list) else [shape]) if part]
     if not parts:
         return _NONE, b""
-    points = np.rint(np.concatenate([np.asarray(part, np.float64) for part in parts]) * _HUNDREDTHS)
-    if points.ndim != 1 or not (np.abs(points) < 2**31).all():
+    points = np.array(
+        parts[0] if len(parts) == 1 else [value for part in parts for value in part], np.float64
+    )
+    points *= _HUNDREDTHS
+    if points.ndim != 1 or not -(2**31) < points.min() <= points.max() < 2**31:  # false also for NaN
         raise ValueError("a polygon is x, y, x, y, ... of pixels")
-    lengths = [len(parts), *map(len, parts)]
-    return _POLYGONS, np.concatenate([lengths, points]).astype(np.int32).tobytes()
+    lengths = array("i", [len(parts), *map(len, parts)])
+    return _POLYGONS, lengths.tobytes() + np.rint(points).astype(np.int32).tobytes()
 
 
 class _Reading:
@@ -227,6 +231,7 @@ class _Reading:
         self.captions, self.caption_photos = Pool(), array("i")
         self.categories: dict[int, str] = {}
         self._pictures: dict[int, _Picture] = {}
+        self.terms: dict[int | str | None, str | None] = {}
         self._licences: dict[Any, str | None] = {}
         self._bad: Counter[str] = Counter()
         self._split: str | None = None
@@ -257,25 +262,27 @@ class _Reading:
         kept = []
         values = self.idents.values()
         numeric = all(isinstance(value, int) for value in values)
+        reasons: dict[Any, str | None] = {}
         for number in sorted(self._pictures, key=lambda n: values[n] if numeric else str(values[n])):
             picture = self._pictures[number]
-            licence = self._licence(picture.licence)
-            reason = refused(licence, allowed)
-            if reason:
+            if picture.licence not in reasons:  # a few of them, for many photos
+                self.terms[picture.licence] = self._licence(picture.licence)
+                reasons[picture.licence] = refused(self.terms[picture.licence], allowed)
+            if reason := reasons[picture.licence]:
                 skipped[reason] += 1
             else:
-                fields = {name: getattr(picture, name) for name in _Picture.__slots__}
-                kept.append(_Picture(**fields | {"licence": licence}))
+                kept.append(picture)
         there = np.zeros(len(values), bool)
         there[list(self._pictures)] = True
         lost = int(np.count_nonzero(~there[np.asarray(self.thing_photos, np.int32)]))
         skipped["annotation_without_photo"] += lost
         return kept, {reason: count for reason, count in sorted(skipped.items()) if count}
 
-    def _licence(self, said: Any) -> str | None:
+    def _licence(self, said: int | str | None) -> str | None:
+        """What a photo's `license` means: a number of the file's table, or a name."""
         if isinstance(said, str) and said not in self._licences:
             return licence_name(said)
-        return self._licences.get(said) if isinstance(said, (int, str)) else None
+        return self._licences.get(said)
 
     def _take(self, key: str, item: Any) -> None:
         try:
@@ -309,7 +316,7 @@ class _Reading:
             file=file,
             width=None if width is None else int(width),
             height=None if height is None else int(height),
-            licence=item.get("license"),
+            licence=licence if isinstance(licence := item.get("license"), int | str) else None,
             author=_text(item.get("author")),
             url=_text(url),
             title=_text(item.get("title")),
