@@ -16,7 +16,9 @@ from tests.generators.photo_sets import (
     WIDTH,
     coco_values,
     corners,
+    encoded,
     objects,
+    picture,
     reason,
     rectangle,
     runs,
@@ -108,6 +110,40 @@ def test_strokes_a_little_beyond_the_frame_are_cut_and_what_is_nowhere_is_no_thi
     (thing,) = objects(source, 0).values()
     assert thing.box == (0, 20, 8.5, 30) and thing.mask is not None and thing.mask[29, 0]
     assert objects(with_annotation(tmp_path / "b", bbox=[5, 5, 0, 4]), 0) == {}
+
+
+def test_masks_are_those_of_cocos_own_reader(tmp_path):
+    from pycocotools.coco import COCO
+
+    rng = np.random.default_rng(3)
+    width, height = 600, 400
+    angles = np.sort(rng.uniform(0, 2 * np.pi, 40))
+    radii = rng.uniform(60, 190, 40)
+    ring = np.stack([300 + radii * np.cos(angles), 200 + radii * np.sin(angles)], 1).round(2).ravel().tolist()
+    shapes = [
+        [ring],
+        [ring, corners(1.25, 2.5, 40.75, 333.33)],
+        runs(rectangle(5, 7, 500, 300, width, height)),
+    ]
+    values = coco_values()
+    values["images"] = [{"id": 9, "file_name": "large.png", "width": width, "height": height}]
+    values["annotations"] = [
+        {
+            "id": n,
+            "image_id": 9,
+            "category_id": 17,
+            "bbox": [1, 1, 500, 390],
+            "iscrowd": 0,
+            "segmentation": shape,
+        }
+        for n, shape in enumerate(shapes)
+    ]
+    (tmp_path / "a.json").write_text(json.dumps(values))
+    (tmp_path / "large.png").write_bytes(encoded(picture(0, width, height)))
+    source = open_photos("coco", annotations=str(tmp_path / "a.json"), images=str(tmp_path))
+    theirs = COCO(str(tmp_path / "a.json"))
+    for ident, thing in objects(source, 0).items():
+        assert np.array_equal(thing.mask, theirs.annToMask(theirs.anns[int(ident)]).astype(bool)), ident
 
 
 def test_an_id_that_comes_twice_in_a_photo_is_told(tmp_path):
