@@ -20,11 +20,11 @@ import pyarrow as pa
 from packaging.version import InvalidVersion, Version
 
 from ray_jobs.config_publish import ConfigError, Publish
+from ray_jobs.parallel import Workers
 from ray_jobs.publish_alike import semantic_duplicates
 from ray_jobs.publish_beside import CHANGELOG_FILE, changelog, described
 from ray_jobs.publish_plan import File, Origin, Part, Plan, plan
 from ray_jobs.publish_scan import SCAN, ScanTask, scan
-from ray_jobs.workers import Workers
 from shards.compact import Piece, write_file, write_index
 from shards.dataset import (
     LATEST_FILE,
@@ -184,7 +184,9 @@ def _scans(
             with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, _flat(SCAN)) as writer:
                 for table in workers.map(scan, tasks):
                     writer.write_table(table.cast(_flat(SCAN)))
-            origin = Origin(source.uri, folders["pairs"], folders.get("scores"))
+            origin = Origin(
+                source.uri, source.run.id, folders["pairs"], folders["verdicts"], folders.get("scores")
+            )
             yield origin, pa.ipc.open_stream(pa.memory_map(str(path))).read_all().cast(SCAN)
 
 

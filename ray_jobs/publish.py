@@ -32,8 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _work(arguments: argparse.Namespace) -> int:
     from ray_jobs.cluster import connected
     from ray_jobs.config_publish import load_publish
+    from ray_jobs.parallel import RayWorkers
     from ray_jobs.publication import check_version, next_version, open_source, publish
-    from ray_jobs.workers import RayWorkers
     from shards.lease import Lease
     from shards.storage import open_storage
 

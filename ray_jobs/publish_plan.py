@@ -22,17 +22,19 @@ from shards.compact import PIECE
 from shards.dataset import SCHEMA_VERSION, SPLITS
 from shards.splits import components, split_of
 
-VERSION = 1  # to be raised whenever the same scans and settings give other files
+VERSION = 2  # to be raised whenever the same scans and settings give other files
 _ROW_OVERHEAD = 4_000  # bytes of a row besides its pictures, for cutting files
 Codes = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a scan's rows lie. pairs, scores: folders."""
+    """Where a scan's rows lie, and by which run. pairs, verdicts, scores: folders."""
 
     run_uri: str
+    run_id: str
     pairs: str
+    verdicts: str
     scores: str | None
 
 
@@ -139,7 +141,7 @@ def plan(
     splits = _splits(table, rows, settings)
     inverse = table.column("inverse").is_valid().to_numpy()
     files = tuple(_files(table, inverse, rows, splits, settings))
-    identity = _identity(table, inverse, files, settings)
+    identity = _identity(table, origins, places, inverse, files, settings)
     return Plan(files, dict(dropped), int(inverse[rows].sum()), identity, table, places, origins)
 
 
@@ -150,10 +152,11 @@ def _drop_duplicates(
 
     chosen = settings.duplicates
     language = _codes(table, "language")
+    hashed = (_numbers(table, "pixel_before") >= 0) & (_numbers(table, "pixel_after") >= 0)
     if chosen.exact:
         columns = (_numbers(table, "pixel_before"), _numbers(table, "pixel_after"), language)
         keys = np.ascontiguousarray(np.stack(columns, axis=1)).view([("", np.int64)] * 3).ravel()
-        drop("exact_duplicate", _among(keep, lambda rows: duplicates.exact(keys[rows])))
+        drop("exact_duplicate", _among(keep & hashed, lambda rows: duplicates.exact(keys[rows])))
     alike = [_codes(table, name) for name in ("language", "edit_kind", "direction", "region", "source")]
     groups = np.unique(np.stack(alike, axis=1), axis=0, return_inverse=True)[1].reshape(-1)
     if chosen.near_bits is not None:
@@ -162,7 +165,7 @@ def _drop_duplicates(
         hashes = np.stack([table.column(name).to_numpy() for name in pair], axis=1)
         drop(
             "near_duplicate",
-            _among(keep, lambda rows: duplicates.near(hashes[rows], groups[rows], bits)),
+            _among(keep & hashed, lambda rows: duplicates.near(hashes[rows], groups[rows], bits)),
         )
     if (cosine := chosen.cosine) is not None:
         drop("semantic_duplicate", _among(keep, lambda rows: semantic(rows, groups[rows], cosine)))
@@ -251,15 +254,25 @@ def _cuts(sizes: NDArray[np.int64], most: int) -> list[int]:
     return cuts
 
 
-def _identity(table: pa.Table, inverse: NDArray[np.bool_], files: Sequence[File], settings: Publish) -> str:
+def _identity(
+    table: pa.Table,
+    origins: Codes,
+    places: Sequence[Origin],
+    inverse: NDArray[np.bool_],
+    files: Sequence[File],
+    settings: Publish,
+) -> str:
+    """Of what the files will hold. Pairs of two runs may bear the same names: runs, folders and pictures count, and
+    where a run lies does not."""
     from filters.inverse import VERSION as WORDS
 
-    shaping = settings.model_dump_json()
-    digest = hashlib.sha256(f"{VERSION}/{SCHEMA_VERSION}/{WORDS}/{shaping}".encode())
-    order, held = table.column("order").to_numpy(), table.column("held_out").to_numpy()
+    digest = hashlib.sha256(f"{VERSION}/{SCHEMA_VERSION}/{WORDS}/{settings.model_dump_json()}".encode())
+    for place in places:
+        digest.update(f"{place.run_id}/{place.pairs}/{place.verdicts}/{place.scores}".encode())
+    columns = [table.column(name).to_numpy() for name in ("order", "held_out", "pixel_before", "pixel_after")]
     for file in files:
         digest.update(f"{file.path}/{len(file.picked)}".encode())
-        for column in (order, held, inverse):
+        for column in (*columns, origins, inverse):
             digest.update(np.ascontiguousarray(column[file.picked]).data)
     return digest.hexdigest()
 

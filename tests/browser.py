@@ -60,6 +60,11 @@ class Visit:
         """What is to be read in the elements, as a person sees it."""
         return [text.strip() for text in self.page.locator(selector).all_inner_texts()]
 
+    def refuse(self, dialog: Any) -> None:
+        """Notes that the page opened a dialog, and closes it: an open one would hold the page still."""
+        self.said.append(f"dialog: {dialog.message}")
+        dialog.dismiss()
+
     def reads(self, selector: str, text: str) -> None:
         """Waits until the text is to be read in the first such element."""
         self.page.wait_for_function(
@@ -91,7 +96,7 @@ def visit(browser: Any, address: str, width: int = 1300, dark: bool = False) -> 
     page.on("request", lambda request: found.asked.append(request.url))
     page.on("console", lambda message: found.said.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: found.said.append(str(error)))
-    page.on("dialog", lambda dialog: (found.said.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+    page.on("dialog", found.refuse)
     try:
         page.goto(address)
         yield found

@@ -7,8 +7,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from ray_jobs.config_publish import Publish
+from ray_jobs.parallel import ThisProcess
 from ray_jobs.publication import open_source, publish
-from ray_jobs.workers import ThisProcess
 from shards.storage import open_storage
 
 SETTINGS = Publish.model_validate(

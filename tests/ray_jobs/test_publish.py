@@ -148,6 +148,38 @@ def test_publishing_again_changes_nothing_and_other_content_is_refused(published
     assert contents(published / "data") == before
 
 
+_TRAIN_ALONE = SETTINGS.splits.model_copy(
+    update={"train": 1.0, "validation": 0.0, "test": 0.0, "held_out": 0.0}
+)
+ALL_TRAIN = SETTINGS.model_copy(update={"splits": _TRAIN_ALONE})
+
+
+def test_other_pictures_under_the_same_names_are_other_content(tmp_path):
+    """Another seed counts its pairs from nought, too: names alone do not say what a run holds."""
+    for seed in (1, 2):
+        hand_made_run(str(tmp_path / f"run-{seed}"), units=2, seed=seed, language="en", objects_before=None)
+    made(tmp_path, settings=ALL_TRAIN, runs=("run-1",))
+    before = contents(tmp_path / "data")
+    with pytest.raises(ConfigError, match="is published with other content"):
+        made(tmp_path, settings=ALL_TRAIN, runs=("run-2",))
+    assert contents(tmp_path / "data") == before
+
+
+def test_what_another_run_left_half_published_is_not_taken_for_ours(tmp_path):
+    for seed in (1, 2):
+        hand_made_run(str(tmp_path / f"run-{seed}"), units=2, seed=seed, language="en", objects_before=None)
+    made(tmp_path, settings=ALL_TRAIN, runs=("run-1",))
+    (tmp_path / "data/v1.0.0" / MANIFEST_FILE).unlink()  # as if it had been killed before the last step
+    made(tmp_path, settings=ALL_TRAIN, runs=("run-2",))
+    (run,) = {row["run_id"] for row in rows(tmp_path / "data/v1.0.0", ["run_id"])}
+    assert run == open_source(str(tmp_path / "run-2")).run.id
+
+
+def test_pairs_of_which_no_hash_is_known_are_nobodys_duplicates(tmp_path):
+    hand_made_run(str(tmp_path / "run"), units=1, size=3, hashes=None, language="en")
+    assert made(tmp_path).dropped == {}
+
+
 def test_latest_never_goes_back_to_an_older_version(tmp_path):
     hand_made_run(str(tmp_path / "run"), units=2)
     target = open_storage(str(tmp_path / "data"))
