@@ -22,7 +22,7 @@ import numpy as np
 
 from generators.files import opened
 from generators.json_stream import BrokenJson, json_items
-from generators.photo_files import Files, file_signature, identity_of
+from generators.photo_files import Files, file_signature, identity_of, read_annotated
 from generators.photo_licences import licence_name, refused
 from generators.photo_shapes import Frame, frame_of, polygons_mask, rle_mask
 from generators.photo_sources import Attribution, Kind, Mask, Photo, PhotoEntry, PhotoError, PhotoObject
@@ -81,10 +81,7 @@ class CocoPhotos:
         )
 
     def read(self, entry: PhotoEntry) -> bytes:
-        data = self._images.read(entry.file)
-        if data is None:
-            raise PhotoError("image_missing", f"{entry.file} is annotated, but not among the pictures")
-        return data
+        return read_annotated(self._images, entry.file)
 
     def objects(self, entry: PhotoEntry, photo: Photo) -> tuple[PhotoObject, ...]:
         frame = frame_of(photo, entry.width, entry.height, None)

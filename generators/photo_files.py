@@ -47,6 +47,14 @@ def open_files(uris: str | Sequence[str]) -> Files:
     return places[0] if len(places) == 1 else _Several(places)
 
 
+def read_annotated(images: Files, name: str) -> bytes:
+    """The bytes of a picture that annotations speak of. Raises PhotoError: `image_missing`, and as `Files.read`."""
+    data = images.read(name)
+    if data is None:
+        raise PhotoError("image_missing", f"{name} is annotated, but not among the pictures")
+    return data
+
+
 def identity_of(parts: Sequence[Any]) -> str:
     """A short hash of what repr says of the parts."""
     return hashlib.sha256(repr(list(parts)).encode()).hexdigest()[:32]

@@ -24,7 +24,7 @@ from pydantic import (
 )
 
 from generators.files import filesystem, opened
-from generators.photo_files import Files, identity_of, open_files
+from generators.photo_files import Files, identity_of, open_files, read_annotated
 from generators.photo_licences import licence_name, refused
 from generators.photo_shapes import Frame, file_mask, frame_of, polygons_mask, rle_mask
 from generators.photo_sources import Attribution, Kind, Mask, Photo, PhotoEntry, PhotoError, PhotoObject
@@ -156,10 +156,7 @@ class ManualPhotos:
         )
 
     def read(self, entry: PhotoEntry) -> bytes:
-        data = self._images.read(entry.file)
-        if data is None:
-            raise PhotoError("image_missing", f"{entry.file} is annotated, but not among the pictures")
-        return data
+        return read_annotated(self._images, entry.file)
 
     def objects(self, entry: PhotoEntry, photo: Photo) -> tuple[PhotoObject, ...]:
         frame = frame_of(photo, entry.width, entry.height, "shown")

@@ -22,7 +22,7 @@ import pyarrow.csv as csv
 from numpy.typing import NDArray
 
 from generators.files import SourceError, json_lines, opened
-from generators.photo_files import Files, file_signature, identity_of
+from generators.photo_files import Files, file_signature, identity_of, read_annotated
 from generators.photo_licences import licence_name, refused
 from generators.photo_shapes import Frame, file_mask, frame_of
 from generators.photo_sources import Attribution, Kind, Mask, Photo, PhotoEntry, PhotoError, PhotoObject
@@ -86,10 +86,7 @@ class OpenImagesPhotos:
         )
 
     def read(self, entry: PhotoEntry) -> bytes:
-        data = self._images.read(entry.file)
-        if data is None:
-            raise PhotoError("image_missing", f"{entry.file} is annotated, but not among the pictures")
-        return data
+        return read_annotated(self._images, entry.file)
 
     def objects(self, entry: PhotoEntry, photo: Photo) -> tuple[PhotoObject, ...]:
         frame = frame_of(photo, None, None, "stored")

@@ -6,7 +6,8 @@ import argparse
 import logging
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ray_jobs.config import ConfigError, one_line
@@ -20,11 +21,15 @@ def parser(name: str, description: str) -> argparse.ArgumentParser:
 
 def run_job(name: str, work: Callable[[argparse.Namespace], int], arguments: argparse.Namespace) -> int:
     """Runs the job. Whatever it raises ends as one line on stderr and a trace in the log file."""
+    with _log_to_file(name) as log_file:
+        return _run(work, arguments, log_file)
+
+
+def _run(work: Callable[[argparse.Namespace], int], arguments: argparse.Namespace, log_file: str) -> int:
     from ray_jobs.driver import RunFailed, Stopped
     from shards.lease import LeaseHeld
     from shards.storage import NotFound, StorageError
 
-    log_file = _log_to_file(name)
     try:
         return work(arguments)
     except (ConfigError, NotFound) as error:
@@ -47,18 +52,30 @@ def _end(code: int, line: str) -> int:
     return code
 
 
-def _log_to_file(name: str) -> str:
-    """Traces of our own rooms go to a fresh file in the temporary folder; its path, for the error line."""
+@contextmanager
+def _log_to_file(name: str) -> Iterator[str]:
+    """Traces of our own rooms go to a fresh file in the temporary folder; its path, for the error line. A file that
+    nothing was written to is not left there."""
     logging.raiseExceptions = False  # a full disk must not print a trace for each line that it refuses
     try:
         folder = Path(tempfile.mkdtemp(prefix=f"spatialpix-{name}-"))
     except OSError:
-        return "none: no temporary folder can be written"
+        yield "none: no temporary folder can be written"
+        return
     handler = logging.FileHandler(folder / "log.txt", delay=True, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    for room in ("ray_jobs", "shards", "renderers", "generators", "filters"):
-        logger = logging.getLogger(room)
+    loggers = [
+        logging.getLogger(room) for room in ("ray_jobs", "shards", "renderers", "generators", "filters")
+    ]
+    for logger in loggers:
         logger.addHandler(handler)
         logger.setLevel(logging.INFO)
         logger.propagate = False
-    return str(folder / "log.txt")
+    try:
+        yield str(folder / "log.txt")
+    finally:
+        for logger in loggers:
+            logger.removeHandler(handler)
+        handler.close()
+        with suppress(OSError):  # it is not empty
+            folder.rmdir()

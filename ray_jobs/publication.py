@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -39,6 +38,7 @@ from shards.dataset import (
     read_version,
     version_folder,
 )
+from shards.local import scratch
 from shards.redact import redacted
 from shards.run import Run, update
 from shards.storage import NotFound, Storage, StorageError, open_storage
@@ -121,10 +121,8 @@ def publish(
     Raises ConfigError where nothing is left to publish or the version is there with other content, and StorageError.
     """
     place = target.sub(version_folder(version))
-    with tempfile.TemporaryDirectory(prefix="spatialpix-publish-") as folder:
-        planned = plan(
-            list(_scans(sources, settings, workers, Path(folder), say)), settings, semantic_duplicates
-        )
+    with scratch("publish") as folder:
+        planned = plan(list(_scans(sources, settings, workers, folder, say)), settings, semantic_duplicates)
         if not planned.files:
             raise ConfigError("--run: no accepted pair is left to publish")
         total = sum(file.rows for file in planned.files)
@@ -291,8 +289,8 @@ def _write(task: _Write) -> DatasetFile:
         return replace(there, split=task.split, source=task.source)
     runs = {uri: Run.open(open_storage(uri)) for uri in {part.origin.run_uri for part in task.parts}}
     pieces = (_piece(runs[part.origin.run_uri], part) for part in task.parts)
-    with tempfile.TemporaryDirectory(prefix="spatialpix-file-") as folder:
-        path = Path(folder) / "file.parquet"
+    with scratch("file") as folder:
+        path = folder / "file.parquet"
         rows = write_file(path, pieces, task.row_group, {_PLAN: task.plan})
         return replace(_put(place, task.path, path, rows), split=task.split, source=task.source)
 
@@ -306,8 +304,8 @@ def _write_index(task: _Index) -> DatasetFile:
     place = open_storage(task.target)
     if (there := _kept(place, task.path, task.plan)) is not None:
         return replace(there, split=task.split)
-    with tempfile.TemporaryDirectory(prefix="spatialpix-file-") as folder:
-        path = Path(folder) / "index.parquet"
+    with scratch("file") as folder:
+        path = folder / "index.parquet"
         rows = write_index(path, ((key, place) for key in task.files), _INDEX_GROUP, {_PLAN: task.plan})
         return replace(_put(place, task.path, path, rows), split=task.split)
 

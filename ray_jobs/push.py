@@ -13,10 +13,8 @@ import hashlib
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ray_jobs.config import ConfigError, one_line
@@ -134,7 +132,7 @@ def _upload(api: HfApi, repo: str, dataset: Dataset, file: DatasetFile) -> Any:
 def _checked(dataset: Dataset, file: DatasetFile) -> Iterator[bytes | str]:
     """The file's bytes, or the path of a large one, for as long as this lasts. Raises StorageError("corrupt") where
     it is not what the manifest says."""
-    from shards.local import LocalStorage
+    from shards.local import LocalStorage, scratch
 
     storage = dataset.storage
     if file.bytes <= _IN_MEMORY:
@@ -147,8 +145,8 @@ def _checked(dataset: Dataset, file: DatasetFile) -> Iterator[bytes | str]:
             _same(hashlib.file_digest(opened, "sha256").hexdigest(), file, dataset)
         yield str(path)
     else:
-        with tempfile.TemporaryDirectory(prefix="spatialpix-push-") as folder:
-            path = Path(folder) / "file"
+        with scratch("push") as folder:
+            path = folder / "file"
             with storage.open(file.path) as source, path.open("wb") as target:
                 shutil.copyfileobj(source, target, 8 << 20)
             with path.open("rb") as opened:

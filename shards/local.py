@@ -12,6 +12,7 @@ import fcntl
 import hashlib
 import os
 import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -208,6 +209,19 @@ def _sync_folder(folder: Path) -> None:
             raise
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def scratch(prefix: str) -> Iterator[Path]:
+    """A temporary folder of this machine, gone afterwards. Raises StorageError("disk_full")."""
+    with tempfile.TemporaryDirectory(prefix=f"spatialpix-{prefix}-") as folder:
+        try:
+            yield Path(folder)
+        except OSError as error:
+            reason, advice = _REASONS.get(error.errno or 0, ("", ""))
+            if reason != "disk_full":
+                raise
+            raise StorageError(reason, f"{folder}: {advice}; TMPDIR says where") from error
 
 
 @contextmanager

@@ -11,16 +11,14 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from PIL import Image, ImageDraw
 
-from shards import tables
 from shards.dataset import LATEST_FILE, MANIFEST_FILE, DatasetFile, Manifest, version_folder
 from shards.images import encode, mask_to_rle
 from shards.run import Run
 from shards.schema import INDEX, PAIRS, PUBLISHED, VERDICTS
 from shards.storage import Storage
-from shards.tables import from_rows, write_table
+from shards.tables import from_rows, table_writer, write_table
 
 FOLDERS = {"pairs": "pairs-blender-0000000a", "verdicts": "verdicts-blender-0000000b"}
 
@@ -117,15 +115,8 @@ def indexed(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def in_groups(table: pa.Table, rows: int) -> bytes:
     """As `write_table`, with so many rows in a row group."""
-    whole = pq.ParquetFile(io.BytesIO(write_table(table, {})))
-    pictures = [f"{name}.bytes" for name in ("original_image", "edited_image")]
-    leaves = [whole.metadata.schema.column(i).path for i in range(whole.metadata.num_columns)]
     buffer = io.BytesIO()
-    with pq.ParquetWriter(
-        buffer, table.schema, compression={leaf: "none" if leaf in pictures else "zstd" for leaf in leaves},
-        use_dictionary=[leaf for leaf in leaves if leaf not in pictures], write_page_index=True,
-        write_page_checksum=True, use_content_defined_chunking=tables._CHUNKING,
-    ) as writer:  # fmt: skip
+    with table_writer(buffer, table.schema) as writer:
         for start in range(0, len(table), rows):
             writer.write_table(table.slice(start, rows), row_group_size=rows)
     return buffer.getvalue()

@@ -219,7 +219,20 @@ def write_open_images(folder: Path) -> tuple[list[str], str, str]:
 
 def _about(ident: str, licence: str, author: str, rotation: Any, title: str = "") -> list[Any]:
     url = f"https://creativecommons.org/licenses/{licence}/2.0/"
-    return [ident, "validation", f"https://farm/{ident}.jpg", "", url, "", author, title, 1, "", "", rotation]
+    return [
+        ident,
+        "validation",
+        f"https://example.org/{ident}.jpg",
+        "",
+        url,
+        "",
+        author,
+        title,
+        1,
+        "",
+        "",
+        rotation,
+    ]
 
 
 # --- one's own ---------------------------------------------------------------------------------------------------

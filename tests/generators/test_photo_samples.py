@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 
 import cv2
 import numpy as np
-import pytest
 
 from generators.files import opened
 from generators.photo_decode import decode_photo
@@ -19,10 +17,6 @@ from shards.images import rle_to_mask
 from tests.generators.photo_sets import objects
 
 ANNOTATIONS = "package:generators/sample_photos.json"
-installed = pytest.mark.skipif(
-    importlib.util.find_spec("skimage") is None,
-    reason="scikit-image, which has the pictures, is not installed",
-)
 
 
 def samples(images: str) -> PhotoSource:
@@ -63,7 +57,6 @@ def test_things_do_not_share_pixels_and_fill_their_boxes():
         assert covered.max() == 1, image["file_name"]
 
 
-@installed
 def test_the_pictures_are_those_that_were_outlined():
     source = samples("package:skimage/data")
     known = {image["file_name"]: image["sha256"] for image in listed()["images"]}
@@ -73,7 +66,6 @@ def test_the_pictures_are_those_that_were_outlined():
         assert objects(source, index)
 
 
-@installed
 def test_outlines_lie_on_edges():
     """Along an outline the picture changes more than along the same outline moved aside."""
     source = samples("package:skimage/data")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import resource
 
 import pyarrow.parquet as pq
 import pytest
@@ -12,7 +13,7 @@ from ray_jobs.config_publish import ConfigError
 from ray_jobs.publication import check_version, open_source, publish
 from shards.dataset import MANIFEST_FILE, TOOL, open_dataset, read_latest
 from shards.splits import is_held_out
-from shards.storage import open_storage
+from shards.storage import StorageError, open_storage
 from shards.units import Unit
 from tests.pages import ROOT
 from tests.ray_jobs.published import SETTINGS, contents, made, rows
@@ -285,3 +286,28 @@ def test_a_version_that_is_none_is_refused(version):
 
 def test_the_tool_says_the_version_that_the_project_has():
     assert re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.M)[1] == TOOL["version"]
+
+
+def test_a_full_disk_says_so_and_leaves_no_version(tmp_path):
+    hand_made_run(str(tmp_path / "run"), units=2)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8192, before[1]))  # a data file is larger than that
+    try:
+        with pytest.raises(StorageError, match="TMPDIR") as caught:
+            made(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert caught.value.reason == "disk_full"
+    assert not (tmp_path / "data/v1.0.0" / MANIFEST_FILE).exists()
+    made(tmp_path)
+
+
+def test_a_shard_that_broke_is_named(tmp_path):
+    hand_made_run(str(tmp_path / "run"), units=2)
+    shard = next((tmp_path / "run").rglob("pairs-*/*1*.parquet"))
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 3] ^= 1
+    shard.write_bytes(data)
+    with pytest.raises(StorageError, match=re.escape(shard.name)) as caught:
+        made(tmp_path)
+    assert caught.value.reason == "corrupt"
