@@ -78,7 +78,7 @@ def sheet(dataset: Dataset, samples: Sequence[Sample], side: int = 224) -> bytes
     shapes = [rgb.shape for cell in cells for rgb in (cell.before, cell.after)]
     size = max(width for _, width, _ in shapes), max(height for height, _, _ in shapes)
     cells = [
-        replace(cell, before=_in_the_middle(cell.before, *size), after=_in_the_middle(cell.after, *size))
+        replace(cell, before=in_the_middle(cell.before, *size), after=in_the_middle(cell.after, *size))
         for cell in cells
     ]
     buffer = io.BytesIO()
@@ -109,7 +109,7 @@ def _indexed(dataset: Dataset) -> Iterator[Sample]:
                 )
 
 
-def _in_the_middle(rgb: Pixels, width: int, height: int) -> Pixels:
+def in_the_middle(rgb: Pixels, width: int, height: int) -> Pixels:
     """On a white ground of this size."""
     ground = np.full((height, width, 3), 255, np.uint8)
     top, left = (height - rgb.shape[0]) // 2, (width - rgb.shape[1]) // 2
