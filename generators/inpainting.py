@@ -88,7 +88,7 @@ class Diffusers:
         half = torch.float16 if device == "cuda" else torch.float32
         try:
             self._pipeline = AutoPipelineForInpainting.from_pretrained(
-                model, revision=revision, torch_dtype=half, use_safetensors=True
+                model, revision=revision, dtype=half, use_safetensors=True
             ).to(device)
         except (OSError, ValueError, ImportError) as error:
             raise InpaintingError(f"inpainting.model {model}: {str(error).splitlines()[0]}") from None
@@ -137,10 +137,16 @@ class Lama:
             import onnxruntime
         except ImportError:
             raise InpaintingError(
-                "inpainting.method lama: needs the package onnxruntime; install it"
+                "inpainting.method lama: needs onnxruntime; install the extra `photos`"
             ) from None
         self.identity = f"lama-sha256:{sha256}"
-        self._session = onnxruntime.InferenceSession(str(path))
+        try:
+            self._session = onnxruntime.InferenceSession(str(path))
+        except Exception as error:  # its own kinds share no base but this
+            said = str(error).splitlines()[0]
+            raise InpaintingError(
+                f"inpainting.file {file}: is no ONNX graph that can be run: {said}"
+            ) from None
 
     def __call__(self, rgb: Pixels, hole: Mask, seed: int) -> Pixels:
         side = (self._SIDE, self._SIDE)
