@@ -157,7 +157,8 @@ def parse(text: str, language: str, *, lexicon: Lexicon | None = None) -> Instru
 
 
 def parse_any(text: str, *, lexicon: Lexicon | None = None) -> tuple[str, Instruction]:
-    """The language of a sentence and what it means. Raises SpatialError as `parse` does."""
+    """The language of a sentence and what it means; the first of `LANGUAGES` where several say the same by it ("zoom
+    out"). Raises SpatialError as `parse` does."""
     found: list[tuple[str, Instruction]] = []
     errors: list[SpatialError] = []
     for language in LANGUAGES:
@@ -165,7 +166,7 @@ def parse_any(text: str, *, lexicon: Lexicon | None = None) -> tuple[str, Instru
             found.append((language, parse(text, language, lexicon=lexicon)))
         except SpatialError as error:
             errors.append(error)
-    if len(found) == 1:
+    if len({meaning for _, meaning in found}) == 1:
         return found[0]
     if found:
         raise SpatialError("ambiguous_words", f"{text!r} can be read in {' and '.join(LANGUAGES)}")

@@ -1,0 +1,146 @@
+"""The editor: a UNet that sees the source beside the noise, as InstructPix2Pix (Brooks et al. 2023, section 3.2), and
+the spatial layers.
+
+The four channels of the source are added to the first convolution with weights of zero, and the spatial layers' gates
+are zero: a new editor does what the text-to-image model did.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from diffusers import UNet2DConditionModel
+from diffusers.models.attention_processor import AttnProcessor2_0
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from trainer.spatial_attention import Conditions, Parts, SpatialContext, SpatialEncoder, SpatialProcessor
+from trainer.words import Words, arrays
+
+UNET, SPATIAL = "unet", "spatial"
+_CONFIG, _WEIGHTS = "config.json", "diffusion_pytorch_model.safetensors"
+TOKEN_WIDTH = 128
+
+
+def with_source(unet: UNet2DConditionModel) -> UNet2DConditionModel:
+    """The same UNet with twice the input channels; the new ones count for nothing yet. One that has them already, say
+    InstructPix2Pix's, is given back. Raises ValueError for any other number."""
+    latents = unet.config["out_channels"]
+    if unet.config["in_channels"] == 2 * latents:
+        return unet
+    if unet.config["in_channels"] != latents:
+        raise ValueError(
+            f"a UNet of {unet.config['in_channels']} input channels is neither a text-to-image model nor an editor"
+        )
+    old = unet.conv_in
+    new = nn.Conv2d(2 * latents, old.out_channels, old.kernel_size, old.stride, old.padding)
+    with torch.no_grad():
+        new.weight.zero_()
+        new.weight[:, :latents] = old.weight
+        cast(Tensor, new.bias).copy_(cast(Tensor, old.bias))
+    unet.conv_in = new.to(old.weight)
+    unet.register_to_config(in_channels=2 * latents)
+    return unet
+
+
+class SpatialEditor(nn.Module):
+    """unet: of twice the latents' channels. spatial: None for the plain editor."""
+
+    def __init__(
+        self, unet: UNet2DConditionModel, parts: Parts | None, token_width: int = TOKEN_WIDTH
+    ) -> None:
+        """parts: of the spatial layers; None for none. The weights of new layers are drawn from torch's generator."""
+        super().__init__()
+        self.unet, self.parts, self.token_width = with_source(unet), parts, token_width
+        self.spatial: SpatialEncoder | None = None
+        if parts is not None and parts.tokens:
+            text_width = unet.config["cross_attention_dim"]
+            self.spatial = SpatialEncoder(text_width, unet.config["out_channels"], token_width, parts=parts)
+            self.unet.set_attn_processor(self._processors())
+
+    def _processors(self) -> dict[str, Any]:
+        assert self.parts is not None
+        found: dict[str, Any] = {}
+        for name, module in self.unet.named_modules():
+            if f"{name}.processor" not in self.unet.attn_processors:
+                continue
+            if name.endswith("attn2"):
+                layer = cast(Any, module)
+                found[f"{name}.processor"] = SpatialProcessor(
+                    layer.query_dim, self.token_width, layer.heads, self.parts
+                )
+            else:
+                found[f"{name}.processor"] = AttnProcessor2_0()
+        return found
+
+    def context(self, words: Sequence[Words], phrases: Tensor, source: Tensor) -> SpatialContext | None:
+        """Once an edit: what the layers need; None for the plain editor. phrases: (texts, text_width), those of
+        `arrays(words).texts`. source: (b, c, h, w) latents."""
+        return None if self.spatial is None else self.spatial(arrays(list(words)), phrases, source)
+
+    def forward(
+        self,
+        noisy: Tensor,
+        steps: Tensor,
+        text: Tensor,
+        source: Tensor,
+        context: SpatialContext | None = None,
+    ) -> Tensor:
+        """The prediction, (b, c, h, w). noisy: (b, c, h, w). steps: (b,). text: (b, l, text_width). source: (b, c, h,
+        w), the mode of the source's posterior *without* the scaling factor, or zeros."""
+        said = text if context is None else Conditions(text, context)
+        return cast(
+            Tensor, self.unet(torch.cat([noisy, source], dim=1), steps, encoder_hidden_states=said).sample
+        )
+
+    def save(self, folder: Path) -> None:
+        """`unet` as diffusers loads it, and `spatial` beside it; of the plain editor the first alone."""
+        weights = {name: value.contiguous() for name, value in self.unet.state_dict().items()}
+        spatial = {
+            f"encoder.{n}": v.contiguous()
+            for n, v in (self.spatial.state_dict() if self.spatial else {}).items()
+        }
+        for name in [name for name in weights if ".processor." in name]:
+            spatial[f"unet.{name}"] = weights.pop(name)
+        (folder / UNET).mkdir(parents=True, exist_ok=True)
+        save_file(weights, folder / UNET / _WEIGHTS, metadata={"format": "pt"})
+        self.unet.save_config(folder / UNET)
+        if self.parts is not None and self.spatial is not None:
+            (folder / SPATIAL).mkdir(exist_ok=True)
+            save_file(spatial, folder / SPATIAL / _WEIGHTS, metadata={"format": "pt"})
+            config = {"parts": asdict(self.parts), "token_width": self.token_width}
+            (folder / SPATIAL / _CONFIG).write_text(json.dumps(config, indent=1))
+
+    @classmethod
+    def load(cls, folder: Path) -> SpatialEditor:
+        """What `save` left. Raises OSError where it is not there."""
+        unet = cast(
+            UNet2DConditionModel, UNet2DConditionModel.from_pretrained(folder / UNET, use_safetensors=True)
+        )
+        if not (folder / SPATIAL).exists():
+            return cls(unet, None)
+        config = json.loads((folder / SPATIAL / _CONFIG).read_text())
+        editor = cls(unet, Parts(**config["parts"]), config["token_width"])
+        weights = load_file(folder / SPATIAL / _WEIGHTS)
+        own = {
+            name.removeprefix("encoder."): value
+            for name, value in weights.items()
+            if name.startswith("encoder.")
+        }
+        assert editor.spatial is not None
+        editor.spatial.load_state_dict(own)
+        rest = {
+            name.removeprefix("unet."): value for name, value in weights.items() if name.startswith("unet.")
+        }
+        wrong = editor.unet.load_state_dict(rest, strict=False)
+        missing = [name for name in wrong.missing_keys if ".processor." in name]
+        if missing or wrong.unexpected_keys:
+            raise OSError(
+                f"{folder / SPATIAL}: weights and layers differ: {[*missing, *wrong.unexpected_keys][:3]}"
+            )
+        return editor
