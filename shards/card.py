@@ -26,8 +26,8 @@ LANGUAGES = {"en": "English", "vi": "Vietnamese"}
 SOURCES = {
     "blender": "scenes rendered by Blender; geometry judged each edit on masks, depth and pixels",
     "p2p": "pictures made from words by Stable Diffusion with Prompt-to-Prompt; CLIP judged them",
-    "coco": "photos from COCO, composed anew; geometry judged each edit on masks",
-    "open_images": "photos from Open Images, composed anew; geometry judged each edit on masks",
+    "coco": "photos annotated as COCO is, composed anew; geometry judged each edit on masks",
+    "open_images": "photos annotated as Open Images is, composed anew; geometry judged each edit on masks",
     "manual": "edited by hand",
 }
 # Licences that the Hub has a word of its own for, most of them SPDX's in small letters.
