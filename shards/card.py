@@ -28,7 +28,7 @@ SOURCES = {
     "p2p": "pictures made from words by Stable Diffusion with Prompt-to-Prompt; CLIP judged them",
     "coco": "photos annotated as COCO is, composed anew; geometry judged each edit on masks",
     "open_images": "photos annotated as Open Images is, composed anew; geometry judged each edit on masks",
-    "manual": "edited by hand",
+    "manual": "photos with notes of their own, composed anew; geometry judged each edit on masks",
 }
 # Licences that the Hub has a word of its own for, most of them SPDX's in small letters.
 _HUB_LICENCES = {
