@@ -20,6 +20,8 @@ from generators.photo_words import Thing, describe
 from shards.images import Mask, Pixels
 from spatial.geometry import region_of
 from spatial.instruction import Expression, Instruction
+from spatial.mirror import mirrored as mirrored_words
+from spatial.mirror import other_side
 from spatial.scene import SpatialError
 
 PERCENTS = (5.0, 6.0, 8.0, 10.0, 12.0, 15.0, 20.0, 25.0, 30.0, 35.0, 40.0)
@@ -249,32 +251,14 @@ PHOTO_KINDS = tuple(_KINDS)
 
 def mirrored(edit: Edit) -> Edit:
     """The same edit seen in a mirror: pictures, masks and meaning; its words are to be said anew."""
-    turn = {"left": "right", "right": "left"}
-
-    def other(text: str | None) -> str | None:
-        if text is None:
-            return None
-        parts = text.split("-")
-        return "-".join(turn.get(part, part) for part in parts)
-
-    def expression(words: Expression | None) -> Expression | None:
-        places = {"leftmost": "rightmost", "rightmost": "leftmost"}
-        return words and replace(words, place=places.get(words.place or "", words.place))
 
     def things(some: Sequence[Thing]) -> tuple[Thing, ...]:
         return tuple(replace(thing, mask=thing.mask[:, ::-1].copy()) for thing in some)
 
-    said = replace(
-        edit.said,
-        direction=other(edit.said.direction),
-        region=other(edit.said.region),
-        subject=expression(edit.said.subject),
-        reference=expression(edit.said.reference),
-    )
-    done = {**edit.done, "direction": other(edit.done["direction"]), "region": other(edit.done["region"])}
+    done = {**edit.done, **{name: other_side(edit.done[name]) for name in ("direction", "region")}}
     changed = None if edit.changed is None else edit.changed[:, ::-1].copy()
     return Edit(
-        said,
+        mirrored_words(edit.said),
         done,
         np.ascontiguousarray(edit.before[:, ::-1]),
         np.ascontiguousarray(edit.after[:, ::-1]),

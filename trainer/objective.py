@@ -78,6 +78,25 @@ class Objective:
             return (noisy - spread * said) / signal
         return said if self.prediction == "sample" else signal * noisy - spread * said
 
+    def loss_weights(self, steps: torch.Tensor, gamma: float | None, floor: float = 0.0) -> torch.Tensor:
+        """(b,) float32, what each sample's squared error counts. gamma: None for all alike; else min-SNR (Hang et al.
+        2023, "Efficient Diffusion Training via Min-SNR Weighting Strategy"): min(snr, gamma) / snr for noise,
+        min(snr, gamma) / (snr + 1) for v, min(snr, gamma) for the clean latents. floor: never less, so that high noise,
+        where it is decided what stands where, keeps its say. Finite also where nothing of the picture is left.
+        """
+        if gamma is None:
+            return torch.ones(len(steps), device=steps.device)
+        alphas = self.alphas.to(steps.device)[steps].double()
+        # With a = snr / (snr + 1): no division by a vanishing snr, or by a vanishing noise.
+        capped = torch.minimum(alphas, gamma * (1 - alphas))  # min(snr, gamma) / (snr + 1)
+        if self.prediction == "epsilon":
+            weights = torch.where(alphas > 0, capped / alphas.clamp_min(1e-12), torch.ones_like(alphas))
+        elif self.prediction == "v_prediction":
+            weights = capped
+        else:
+            weights = torch.minimum(alphas / (1 - alphas).clamp_min(1e-12), torch.full_like(alphas, gamma))
+        return weights.clamp_min(floor).float()
+
     def _weights(self, steps: torch.Tensor, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         alphas = self.alphas.to(like.device)[steps].view(-1, *[1] * (like.ndim - 1))
         return alphas.sqrt().to(like.dtype), (1 - alphas).sqrt().to(like.dtype)

@@ -88,3 +88,30 @@ def test_a_scheduler_of_another_kind_is_refused():
         Objective.of(FlowMatchEulerDiscreteScheduler())
     with pytest.raises(ValueError, match="prediction_type"):
         Objective.of(DDIMScheduler(**{**SD, "prediction_type": "flow"}))
+
+
+@pytest.mark.parametrize("config", ALL.values(), ids=ALL)
+@pytest.mark.parametrize("gamma", [1.0, 5.0])
+def test_min_snr_is_the_papers_formula_in_each_parametrisation(config, gamma):
+    objective = Objective.of(DDIMScheduler(**config))
+    steps = torch.arange(0, 990, 33)
+    alphas = objective.alphas[steps].double()
+    snr = alphas / (1 - alphas)
+    capped = torch.minimum(snr, torch.full_like(snr, gamma))
+    wanted = capped / snr if objective.prediction == "epsilon" else capped / (snr + 1)
+    assert torch.allclose(objective.loss_weights(steps, gamma).double(), wanted, rtol=1e-4)
+
+
+@pytest.mark.parametrize("prediction", ["v_prediction", "sample"])
+def test_weights_are_finite_where_nothing_of_the_picture_is_left_and_keep_their_floor(prediction):
+    config = {
+        **SD,
+        "prediction_type": prediction,
+        "rescale_betas_zero_snr": True,
+        "timestep_spacing": "trailing",
+    }
+    objective = Objective.of(DDIMScheduler(**config))
+    assert objective.zero_terminal_snr
+    weights = objective.loss_weights(torch.tensor([0, 500, 999]), 5.0, floor=0.3)
+    assert torch.isfinite(weights).all() and weights.min() >= 0.3 and weights[2] == pytest.approx(0.3)
+    assert objective.loss_weights(torch.tensor([0, 999]), None).tolist() == [1, 1]
