@@ -74,6 +74,19 @@ class SpatialContext:
         }
         return replace(self, **picked)
 
+    def silenced(self, rows: Tensor) -> SpatialContext:
+        """As if these samples, (b,) bool, had no words: one token that means nothing, no maps, no read."""
+        silent = rows.to(self.tokens.device)
+        hidden = self.hidden.clone()
+        hidden[:, 1:] |= silent[:, None]
+        keep = (~silent).to(self.tokens.dtype)[:, None, None, None]
+        return replace(
+            self,
+            hidden=hidden,
+            maps=None if self.maps is None else self.maps * keep[..., None],
+            read=None if self.read is None else self.read * keep,
+        )
+
 
 def coordinates(height: int, width: int, device: torch.device | None = None) -> Tensor:
     """(h w, 2) float32: (x, y) of the middles of the cells, from 0 to 1, row by row."""
@@ -148,11 +161,11 @@ class SpatialEncoder(nn.Module):
             return SpatialContext(whole, hidden, None, None, None, size)
         points = coordinates(*size, device)
         seen = self.see(latents).flatten(2).transpose(1, 2) + self.where(fourier(points))
-        looked = torch.cat([nothing, tokens.flatten(1, 2), seen], dim=1)
-        blind = torch.cat([hidden, hidden.new_zeros(len(hidden), len(points))], dim=1)
+        looked = torch.cat([tokens.flatten(1, 2), seen], dim=1)
+        blind = torch.cat([hidden[:, 1:], hidden.new_zeros(len(hidden), len(points))], dim=1)
         looked = self.look(looked, src_key_padding_mask=blind)
-        whole, seen = looked[:, : hidden.shape[1]], looked[:, hidden.shape[1] :]
-        found = whole[:, 1:].reshape(len(whole), MAX_STEPS, ROLES, -1)[:, :, 1:]
+        things, seen = looked[:, : MAX_STEPS * ROLES], looked[:, MAX_STEPS * ROLES :]
+        found = things.reshape(len(things), MAX_STEPS, ROLES, -1)[:, :, 1:]
         logits = torch.einsum("bsrd,bnd->bsrn", self.query(found), self.key(seen)) / math.sqrt(self.width)
         # What has no name in the words, or is yet to come, is nowhere.
         grounded = torch.from_numpy(words.grounded).to(device)
@@ -160,7 +173,7 @@ class SpatialEncoder(nn.Module):
         read = self._read(words, maps, seen, size, points) if self.parts.read else None
         shape = (len(latents), MAX_STEPS, 2, *size)
         return SpatialContext(
-            self.norm(whole), hidden, maps.reshape(shape), logits.reshape(shape),
+            self.norm(torch.cat([nothing, things], dim=1)), hidden, maps.reshape(shape), logits.reshape(shape),
             None if read is None else read.transpose(1, 2).reshape(len(read), -1, *size), size,
         )  # fmt: skip
 

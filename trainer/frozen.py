@@ -1,0 +1,99 @@
+"""What an editor stands on and does not learn: the autoencoder, the text encoder, the noise schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
+from torch import Tensor, nn
+from transformers import AutoTokenizer, CLIPTextModel
+
+from shards.images import Pixels
+from trainer.objective import Objective
+
+
+class Frozen(nn.Module):
+    """Parts of a Stable Diffusion model: a folder of diffusers' form, or a name on the Hub."""
+
+    def __init__(
+        self, vae: AutoencoderKL, text_encoder: CLIPTextModel, tokenizer: Any, objective: Objective
+    ) -> None:
+        super().__init__()
+        self.vae, self.text_encoder = (
+            vae.requires_grad_(False).eval(),
+            text_encoder.requires_grad_(False).eval(),
+        )
+        self.tokenizer, self.objective = tokenizer, objective
+
+    @classmethod
+    def load(cls, model: str | Path, revision: str | None = None) -> Frozen:
+        """Safetensors alone. Raises OSError where the model, or a part of it, is not there."""
+        common: dict[str, Any] = {"revision": revision, "use_safetensors": True}
+        return cls(
+            AutoencoderKL.from_pretrained(model, subfolder="vae", **common),
+            CLIPTextModel.from_pretrained(model, subfolder="text_encoder", **common),
+            AutoTokenizer.from_pretrained(model, subfolder="tokenizer", revision=revision),
+            Objective.of(DDPMScheduler.from_pretrained(model, subfolder="scheduler", revision=revision)),
+        )
+
+    @property
+    def device(self) -> torch.device:
+        return cast(torch.device, next(self.vae.parameters()).device)
+
+    def pixels(self, pictures: Sequence[Pixels]) -> Tensor:
+        """(h, w, 3) uint8 each, to (b, 3, h, w) float, -1 to 1."""
+        whole = torch.stack([torch.from_numpy(picture) for picture in pictures]).to(self.device)
+        return whole.permute(0, 3, 1, 2).to(next(self.vae.parameters()).dtype) / 127.5 - 1
+
+    @torch.no_grad()
+    def source(self, pixels: Tensor) -> Tensor:
+        """(b, c, h / 8, w / 8): the mode of the posterior, *without* the scaling factor, as diffusers' InstructPix2Pix
+        pipeline feeds it."""
+        return cast(Tensor, self.vae.encode(pixels).latent_dist.mode())
+
+    @torch.no_grad()
+    def target(self, pixels: Tensor) -> Tensor:
+        """(b, c, h / 8, w / 8): the mode of the posterior times the scaling factor. Not a sample: the posterior is
+        narrow, and what is cached must not differ from what is not."""
+        return cast(Tensor, self.vae.encode(pixels).latent_dist.mode() * self.vae.config.scaling_factor)
+
+    @torch.no_grad()
+    def decode(self, latents: Tensor) -> Tensor:
+        """Scaled latents to (b, h, w, 3) uint8."""
+        pixels = self.vae.decode(latents / self.vae.config.scaling_factor).sample
+        bright = ((pixels.float().clamp(-1, 1) + 1) * 127.5).round()
+        return cast(Tensor, bright.to(torch.uint8).permute(0, 2, 3, 1))
+
+    @torch.no_grad()
+    def text(self, texts: Sequence[str]) -> Tensor:
+        """(b, l, d): the text encoder's states, padded as the model was taught."""
+        tokens = self._tokens(texts)
+        return cast(Tensor, self.text_encoder(tokens["input_ids"]).last_hidden_state)
+
+    @torch.no_grad()
+    def phrases(self, texts: Sequence[str]) -> Tensor:
+        """(n, d): of each phrase the mean of the states over its words, without begin, end and padding."""
+        if not texts:
+            return torch.zeros(0, self.text_encoder.config.hidden_size, device=self.device)
+        tokens = self._tokens(texts)
+        states = self.text_encoder(tokens["input_ids"]).last_hidden_state
+        special = torch.tensor(self.tokenizer.all_special_ids, device=self.device)
+        words = (tokens["attention_mask"] > 0) & ~torch.isin(tokens["input_ids"], special)
+        weights = words.to(states.dtype) / words.sum(dim=1, keepdim=True).clamp_min(1)
+        return torch.einsum("nl,nld->nd", weights, states)
+
+    def _tokens(self, texts: Sequence[str]) -> Any:
+        length = self.tokenizer.model_max_length
+        return self.tokenizer(
+            list(texts), padding="max_length", truncation=True, max_length=length, return_tensors="pt"
+        ).to(self.device)
+
+
+def text_to_image(model: str | Path, revision: str | None = None) -> UNet2DConditionModel:
+    """The UNet that an editor begins as."""
+    return UNet2DConditionModel.from_pretrained(
+        model, subfolder="unet", revision=revision, use_safetensors=True
+    )

@@ -1,0 +1,133 @@
+"""One step of learning: what is dropped, what is drawn, what is lost.
+
+All draws come from (seed, step, rank), so that a step that is done again is the same step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trainer.examples import Example
+from trainer.frozen import Frozen
+from trainer.model import SpatialEditor
+from trainer.objective import Objective
+from trainer.spatial_attention import grounding_loss
+from trainer.words import Words, arrays
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """Examples in latents. source: (b, c, h, w), without the scaling factor. target: (b, c, h, w), with it. text: (b,
+    l, d) states; words: of the same; phrases: (texts, d), of `arrays(words).texts`. masks: (b, steps, 2, h, w)."""
+
+    source: Tensor
+    target: Tensor
+    text: Tensor
+    words: tuple[Words, ...]
+    phrases: Tensor
+    masks: Tensor
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+
+@dataclass(frozen=True, slots=True)
+class StepSettings:
+    """drop: the odds that the text, the picture, and both are left out (Brooks et al. 2023: 5% each). gamma, floor: as
+    `Objective.loss_weights`. grounding: what the loss of grounding counts. shuffled: steps of the words go to other
+    examples of the batch, to see what they are worth."""
+
+    drop: float = 0.05
+    gamma: float | None = None
+    floor: float = 0.0
+    grounding: float = 0.05
+    shuffled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Losses:
+    """Mean over the examples. total is what is learned from."""
+
+    total: Tensor
+    noise: Tensor
+    grounding: Tensor
+
+
+def batch_of(examples: Sequence[Example], frozen: Frozen) -> Batch:
+    """Encodes pictures and words."""
+    words = tuple(one.words for one in examples)
+    return Batch(
+        frozen.source(frozen.pixels([one.before for one in examples])),
+        frozen.target(frozen.pixels([one.after for one in examples])),
+        frozen.text([one.text for one in words]),
+        words,
+        frozen.phrases(arrays(list(words)).texts),
+        torch.stack([torch.from_numpy(one.masks) for one in examples]).to(frozen.device),
+    )
+
+
+def draws(seed: int, step: int, rank: int) -> torch.Generator:
+    """Of one step of one rank, on the CPU: the same on every machine."""
+    return torch.Generator().manual_seed((seed * 1_000_003 + step) * 4_096 + rank)
+
+
+def loss_of(
+    editor: Any,
+    objective: Objective,
+    batch: Batch,
+    null: Tensor,
+    settings: StepSettings,
+    drawn: torch.Generator,
+) -> Losses:
+    """editor: a `SpatialEditor`, or one that is wrapped for several ranks. null: (1, l, d), states of no words.
+
+    The grounding is learned from the words as they are, dropped or not.
+    """
+    count, device = len(batch), batch.target.device
+    noise = torch.randn(batch.target.shape, generator=drawn).to(batch.target)
+    steps = torch.randint(len(objective.alphas), (count,), generator=drawn).to(device)
+    odds = torch.rand(count, generator=drawn)
+    no_text, no_image = odds < 2 * settings.drop, (odds >= settings.drop) & (odds < 3 * settings.drop)
+    words = list(batch.words)
+    if settings.shuffled:
+        order = torch.randperm(count, generator=drawn).tolist()
+        words = [
+            replace(one, steps=batch.words[other].steps) for one, other in zip(words, order, strict=True)
+        ]
+    text = torch.where(no_text.to(device)[:, None, None], null.to(batch.text), batch.text)
+    source = torch.where(
+        no_image.to(device)[:, None, None, None], torch.zeros_like(batch.source), batch.source
+    )
+    said, logits = editor(
+        objective.noised(batch.target, noise, steps), steps, text, source,
+        words=words, phrases=batch.phrases, seen=batch.source, silent=no_text | no_image,
+    )  # fmt: skip
+    errors = (
+        (said.float() - objective.target(batch.target, noise, steps).float()).square().flatten(1).mean(dim=1)
+    )
+    learned = (errors * objective.loss_weights(steps, settings.gamma, settings.floor)).mean()
+    found = grounding_loss(logits, batch.masks) if logits is not None else errors.new_zeros(())
+    return Losses(learned + settings.grounding * found, learned.detach(), found.detach())
+
+
+class Trained(torch.nn.Module):
+    """An editor as one call, so that wrappers for several ranks see all that takes part."""
+
+    def __init__(self, editor: SpatialEditor) -> None:
+        super().__init__()
+        self.editor = editor
+
+    def forward(
+        self, noisy: Tensor, steps: Tensor, text: Tensor, source: Tensor, *,
+        words: Sequence[Words], phrases: Tensor, seen: Tensor, silent: Tensor,
+    ) -> tuple[Tensor, Tensor | None]:  # fmt: skip
+        """The prediction and the logits of grounding. silent: (b,) bool, samples that are told nothing of space."""
+        context = self.editor.context(words, phrases, seen)
+        if context is None:
+            return self.editor(noisy, steps, text, source), None
+        return self.editor(noisy, steps, text, source, context.silenced(silent)), context.logits
