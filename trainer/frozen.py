@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 from torch import Tensor, nn
@@ -45,7 +46,7 @@ class Frozen(nn.Module):
 
     def pixels(self, pictures: Sequence[Pixels]) -> Tensor:
         """(h, w, 3) uint8 each, to (b, 3, h, w) float, -1 to 1."""
-        whole = torch.stack([torch.from_numpy(picture) for picture in pictures]).to(self.device)
+        whole = torch.from_numpy(np.stack(pictures)).to(self.device)
         return whole.permute(0, 3, 1, 2).to(next(self.vae.parameters()).dtype) / 127.5 - 1
 
     @torch.no_grad()

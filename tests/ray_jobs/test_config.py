@@ -23,7 +23,7 @@ def test_every_configuration_that_ships_is_valid(path):
         assert load_publish(str(path)).card.title
         return
     routes = load(path).routes
-    assert routes.blender is not None or routes.edits is not None
+    assert any((routes.blender, routes.edits, routes.photos))
 
 
 @pytest.mark.parametrize(

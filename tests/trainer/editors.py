@@ -19,11 +19,12 @@ SENTENCES = ("move the red ball 10% to the right", "put the cat in the lower-lef
 def tiny_unet(**changes: Any) -> UNet2DConditionModel:
     """Two levels, cross-attention in both."""
     torch.manual_seed(0)
-    return UNet2DConditionModel(
-        in_channels=4, out_channels=4, block_out_channels=(16, 32), layers_per_block=1, norm_num_groups=4,
-        cross_attention_dim=TEXT_WIDTH, attention_head_dim=2,
-        **{"down_block_types": ("CrossAttnDownBlock2D",) * 2, "up_block_types": ("CrossAttnUpBlock2D",) * 2, **changes},
-    )  # fmt: skip
+    config: dict[str, Any] = {
+        "in_channels": 4, "out_channels": 4, "block_out_channels": (16, 32), "layers_per_block": 1,
+        "norm_num_groups": 4, "cross_attention_dim": TEXT_WIDTH, "attention_head_dim": 2,
+        "down_block_types": ("CrossAttnDownBlock2D",) * 2, "up_block_types": ("CrossAttnUpBlock2D",) * 2,
+    }  # fmt: skip
+    return UNet2DConditionModel(**config | changes)
 
 
 def tiny_editor(parts: Parts | None) -> SpatialEditor:

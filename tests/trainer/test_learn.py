@@ -1,0 +1,143 @@
+"""Learning goes on from a checkpoint as if nothing had happened, on one rank or two, and stops when it goes wrong."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+import torch
+
+from shards.dataset import open_dataset
+from shards.storage import open_storage
+from tests.datasets import pair, publish
+from tests.trainer.editors import tiny_unet
+from tests.trainer.test_step import STARTER
+from trainer.frozen import Frozen
+from trainer.learn import Diverged, Learner, LearnSettings, Line, Progress, is_spatial
+from trainer.model import SpatialEditor
+from trainer.order import Stretch
+from trainer.spatial_attention import Parts
+from trainer.stream import Stream, StreamSettings
+
+STREAM = StreamSettings(batch=3, side=64, seed=5, per_block=2)
+SETTINGS = LearnSettings(samples=48, rate=1e-3, warmup=3, every=4, seed=5)
+ROWS = 11
+
+
+@pytest.fixture(scope="module")
+def frozen() -> Frozen:
+    return Frozen.load(STARTER)
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("learn")
+    rows = [pair(n, edit_prompt=f"move the mug {5 + n}% to the right") for n in range(ROWS)]
+    publish(open_storage(str(folder)), {"train": rows}, group=3)
+    return open_dataset(str(folder))
+
+
+def learner(frozen: Frozen, settings: LearnSettings = SETTINGS) -> Learner:
+    width = frozen.text_encoder.config.hidden_size
+    unet = tiny_unet(cross_attention_dim=width)
+    torch.manual_seed(1)
+    return Learner(SpatialEditor(unet, Parts(), token_width=32), frozen, settings)
+
+
+class Killed(Exception):
+    pass
+
+
+def run(one: Learner, dataset, kill_at: int | None = None, saved=lambda _: None) -> list[Line]:
+    lines: list[Line] = []
+
+    def told(line: Line) -> None:
+        lines.append(line)
+        if line.step == kill_at:
+            raise Killed
+
+    with Stream(dataset, "train", STREAM) as stream:
+        one.run(stream, told, saved)
+    return lines
+
+
+def test_killed_twice_and_gone_on_the_losses_are_those_of_a_training_that_was_not(frozen, dataset, tmp_path):
+    whole = run(learner(frozen), dataset)
+    assert whole[-1].seen >= SETTINGS.samples and len(whole) >= 16
+    folders: list = []
+
+    def saved(one: Learner) -> None:
+        folders.append(tmp_path / str(one.progress.step))
+        one.save(folders[-1])
+
+    with pytest.raises(Killed):
+        run(learner(frozen), dataset, 6, saved)
+    for kill_at in (11, None):
+        again = learner(frozen)
+        again.restore(folders[-1])
+        start = again.progress.step
+        lines: list[Line] = []
+        try:
+            lines = run(again, dataset, kill_at, saved)
+        except Killed:
+            continue
+        assert start == 8
+        assert [line.step for line in lines] == [line.step for line in whole[start:]]
+        assert [line.loss for line in lines] == pytest.approx([line.loss for line in whole[start:]], abs=1e-4)
+        assert lines[-1].seen == whole[-1].seen
+
+
+def test_every_row_is_learned_from_once_an_epoch_across_checkpoints(frozen, dataset, tmp_path, monkeypatch):
+    seen: list[str] = []
+    plain = Learner._learn
+
+    def noting(self, examples, part):
+        seen.extend(one.pair_id for one in examples)
+        return plain(self, examples, part)
+
+    monkeypatch.setattr(Learner, "_learn", noting)
+    short = LearnSettings(samples=ROWS, rate=1e-4, every=2, seed=5)
+    with pytest.raises(Killed):
+        run(learner(frozen, short), dataset, 3, lambda one: one.save(tmp_path / "two"))
+    del seen[6:]  # the step after the checkpoint is done again
+    again = learner(frozen, short)
+    again.restore(tmp_path / "two")
+    run(again, dataset)
+    assert Counter(seen) == Counter(f"blender-0000000-{n:07d}" for n in range(ROWS))
+    assert again.progress == Progress(step=4, seen=ROWS, epoch=1)
+
+
+def test_the_average_follows_and_is_what_is_given_away(frozen, dataset, tmp_path):
+    one = learner(frozen)
+    run(one, dataset)
+    one.averaged(tmp_path)
+    kept, now = SpatialEditor.load(tmp_path).state_dict(), one.editor.state_dict()
+    gates = [name for name in kept if "gate" in name]
+    assert any(not torch.equal(kept[name], now[name]) for name in gates)
+    assert all(torch.isfinite(value).all() for value in kept.values())
+
+
+def test_a_loss_that_is_no_number_stops_it_and_names_the_pairs(frozen, dataset):
+    one = learner(frozen)
+    with torch.no_grad():
+        one.editor.unet.conv_in.weight[0, 0] = float("nan")
+    with pytest.raises(Diverged, match=r"loss of step 1 is nan; pairs: blender-0000000-"):
+        run(one, dataset)
+
+
+def test_progress_counts_stretches_and_is_read_again():
+    progress = Progress().after(2, 3, 6).after(2, 3, 5).after(1, 3, 3)
+    assert progress.past == (Stretch(2, 2, 3), Stretch(1, 1, 3)) and progress.seen == 14
+    assert Progress.from_json(progress.to_json()) == progress
+
+
+def test_accumulated_batches_are_one_step_of_the_larger_batch(frozen, dataset):
+    """Noise is drawn by batch, so the steps are alike in what they count, not equal."""
+    lines = run(learner(frozen, LearnSettings(samples=11, accumulate=2, seed=5)), dataset)
+    assert [line.seen for line in lines] == [6, 11]
+
+
+def test_new_layers_are_told_from_the_unets():
+    editor = SpatialEditor(tiny_unet(), Parts(), token_width=32)
+    own = {name for name, _ in editor.named_parameters() if not is_spatial(name)}
+    assert own == {f"unet.{name}" for name, _ in tiny_unet().named_parameters()}

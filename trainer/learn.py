@@ -1,0 +1,247 @@
+"""The loop: batches in, an editor out, a checkpoint now and then that a killed training goes on from, to the step."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field, replace
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from trainer.examples import Example
+from trainer.frozen import Frozen
+from trainer.model import SpatialEditor
+from trainer.order import Stretch
+from trainer.step import StepSettings, Trained, batch_of, draws, loss_of
+from trainer.stream import Stream
+
+_PROGRESS, _STATE, _EMA = "progress.json", "optimizer.safetensors", "ema"
+
+
+class Diverged(Exception):
+    """The loss is no number; the message names the pairs of the batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class LearnSettings:
+    """samples: examples to learn from in all, over all ranks. rate: the learning rate after `warmup` steps. spatial:
+    what the rate of the spatial layers is times that, since they begin at random. ema: decay of the averaged weights.
+    clip: of the gradient's norm. accumulate: batches a step. every: steps between checkpoints."""
+
+    samples: int
+    rate: float = 1e-4
+    spatial: float = 3.0
+    warmup: int = 200
+    decay: float = 0.01
+    ema: float = 0.999
+    clip: float = 1.0
+    accumulate: int = 1
+    every: int = 500
+    seed: int = 0
+    step: StepSettings = field(default_factory=StepSettings)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a training is. step: taken. seen: examples, over all ranks. past: of the epoch, with how many ranks."""
+
+    step: int = 0
+    seen: int = 0
+    epoch: int = 0
+    past: tuple[Stretch, ...] = ()
+
+    def after(self, ranks: int, batch: int, examples: int) -> Progress:
+        """After a batch of each rank. batch: what each was to have; examples: what all had."""
+        last = self.past[-1] if self.past else None
+        if last is not None and (last.ranks, last.batch) == (ranks, batch):
+            past = (*self.past[:-1], replace(last, steps=last.steps + 1))
+        else:
+            past = (*self.past, Stretch(ranks, 1, batch))
+        return replace(self, seen=self.seen + examples, past=past)
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Progress:
+        values = json.loads(text)
+        return cls(**values | {"past": tuple(Stretch(**stretch) for stretch in values["past"])})
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What a step was. waited: share of the time that data was waited for."""
+
+    step: int
+    seen: int
+    loss: float
+    grounding: float
+    rate: float
+    samples_per_second: float
+    waited: float
+
+
+@dataclass(slots=True, eq=False)
+class Learner:
+    """An editor being taught, with all that the next step depends on.
+
+    rank, ranks: of this process. reduce: the sum of a tensor over all ranks. wrap: makes the model one of several
+    ranks.
+    """
+
+    editor: SpatialEditor
+    frozen: Frozen
+    settings: LearnSettings
+    rank: int = 0
+    ranks: int = 1
+    reduce: Callable[[Tensor], Tensor] = lambda value: value
+    wrap: Callable[[nn.Module], nn.Module] = lambda model: model
+    progress: Progress = Progress()
+    _average: dict[str, Tensor] = field(init=False)
+    _optimizer: torch.optim.AdamW = field(init=False)
+    _model: nn.Module = field(init=False)
+    _null: Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        settings = self.settings
+        spatial = [p for name, p in self.editor.named_parameters() if is_spatial(name)]
+        plain = [p for name, p in self.editor.named_parameters() if not is_spatial(name)]
+        groups: list[dict[str, Any]] = [{"params": plain, "times": 1.0}]
+        if spatial:
+            groups.append({"params": spatial, "times": settings.spatial})
+        self._optimizer = torch.optim.AdamW(groups, settings.rate, weight_decay=settings.decay)
+        self._model = self.wrap(Trained(self.editor))
+        self._average = {name: value.detach().clone() for name, value in self.editor.state_dict().items()}
+        self._null = self.frozen.text([""])
+
+    def run(self, stream: Stream, told: Callable[[Line], None], saved: Callable[[Learner], None]) -> None:
+        """Learns until `samples` were seen. told: each step. saved: every `every` steps and at the end; it may write a
+        checkpoint. Raises Diverged, RowError, StorageError."""
+        self.editor.train()
+        batches = self._batches(stream)
+        before = self.progress.step
+        while self.progress.seen < self.settings.samples:
+            told(self._step(batches, stream.settings.batch))
+            if self.progress.step % self.settings.every == 0:
+                saved(self)
+                before = self.progress.step
+        if self.progress.step != before:
+            saved(self)
+
+    def _batches(self, stream: Stream) -> Iterator[tuple[list[Example], bool]]:
+        """Examples, and whether the epoch ends with them."""
+        for epoch in count(self.progress.epoch):
+            past = self.progress.past if epoch == self.progress.epoch else ()
+            left = stream.steps(epoch, self.ranks, past)
+            for number, examples in enumerate(stream.batches(epoch, self.rank, self.ranks, past), start=1):
+                yield examples, number == left
+
+    def _step(self, batches: Iterator[tuple[list[Example], bool]], size: int) -> Line:
+        settings, began, waited = self.settings, time.perf_counter(), 0.0
+        seen, totals = 0, torch.zeros(3, dtype=torch.float64)
+        for part in range(settings.accumulate):
+            asked = time.perf_counter()
+            examples, last = next(batches)
+            waited += time.perf_counter() - asked
+            totals += self._learn(examples, part)
+            together = self.reduce(torch.tensor([float(len(examples))]))
+            seen += int(together.item())
+            self.progress = self.progress.after(self.ranks, size, int(together.item()))
+            if last:
+                self.progress = replace(self.progress, epoch=self.progress.epoch + 1, past=())
+        totals = self.reduce(totals)
+        rate = self._update(seen)
+        self.progress = replace(self.progress, step=self.progress.step + 1)
+        took = time.perf_counter() - began
+        loss, grounding = (totals[:2] / totals[2].clamp_min(1)).tolist()
+        return Line(self.progress.step, self.progress.seen, loss, grounding, rate, seen / took, waited / took)
+
+    def _learn(self, examples: list[Example], part: int) -> Tensor:
+        """Adds the gradients of the batch. The sums of both losses, and how many examples there were."""
+        if not examples:  # the others still have some: gradients of nothing, so that all ranks take part
+            nothing = torch.stack(
+                [value.sum() for value in self._model.parameters() if value.requires_grad]
+            ).sum()
+            torch.autograd.backward(nothing * 0.0)
+            return torch.zeros(3, dtype=torch.float64)
+        drawn = draws(self.settings.seed, self.progress.step * self.settings.accumulate + part, self.rank)
+        batch = batch_of(examples, self.frozen)
+        losses = loss_of(self._model, self.frozen.objective, batch, self._null, self.settings.step, drawn)
+        if not math.isfinite(float(losses.total)):
+            names = ", ".join(one.pair_id for one in examples)
+            raise Diverged(
+                f"the loss of step {self.progress.step + 1} is {float(losses.total)}; pairs: {names}"
+            )
+        torch.autograd.backward(losses.total * len(examples))
+        return torch.tensor([float(losses.noise), float(losses.grounding), 1.0], dtype=torch.float64) * len(
+            examples
+        )
+
+    def _update(self, seen: int) -> float:
+        """One step by the mean over all examples of all ranks."""
+        settings, step = self.settings, self.progress.step
+        rate = settings.rate * min(1.0, (step + 1) / max(1, settings.warmup))
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate * group["times"]
+        # Ranks' gradients are averaged by their wrapper, so the sum over examples is `ranks` times what is there.
+        for value in self.editor.parameters():
+            if value.grad is not None:
+                value.grad.mul_(self.ranks / max(1, seen))
+        nn.utils.clip_grad_norm_(self.editor.parameters(), settings.clip)
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+        decay = min(settings.ema, (1 + step) / (10 + step))
+        with torch.no_grad():
+            for name, value in self.editor.state_dict().items():
+                if value.dtype.is_floating_point:
+                    self._average[name].lerp_(value, 1 - decay)
+        return rate
+
+    def averaged(self, folder: Path) -> None:
+        """Saves the averaged weights, as `SpatialEditor.load` reads them."""
+        current = {name: value.detach().clone() for name, value in self.editor.state_dict().items()}
+        self.editor.load_state_dict(self._average)
+        self.editor.save(folder)
+        self.editor.load_state_dict(current)
+
+    def save(self, folder: Path) -> None:
+        """All that the next step depends on. folder: one that is empty."""
+        self.editor.save(folder)
+        save_file(
+            {name: value.contiguous() for name, value in self._average.items()},
+            folder / f"{_EMA}.safetensors",
+        )
+        state = self._optimizer.state_dict()["state"]
+        save_file(
+            {
+                f"{n}.{key}": torch.as_tensor(value).contiguous()
+                for n, own in state.items()
+                for key, value in own.items()
+            },
+            folder / _STATE,
+        )
+        (folder / _PROGRESS).write_text(self.progress.to_json())
+
+    def restore(self, folder: Path) -> None:
+        """What `save` left, into a learner of the same settings. Raises OSError."""
+        self.editor.load_state_dict(SpatialEditor.load(folder).state_dict())
+        self._average = load_file(folder / f"{_EMA}.safetensors")
+        flat, state = load_file(folder / _STATE), self._optimizer.state_dict()
+        state["state"] = {}
+        for name, value in flat.items():
+            number, _, key = name.partition(".")
+            state["state"].setdefault(int(number), {})[key] = value
+        self._optimizer.load_state_dict(state)
+        self.progress = Progress.from_json((folder / _PROGRESS).read_text())
+
+
+def is_spatial(name: str) -> bool:
+    """Whether a parameter of an editor belongs to the spatial layers."""
+    return name.startswith("spatial.") or ".processor." in name
