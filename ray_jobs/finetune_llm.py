@@ -7,11 +7,9 @@ figures and tokenizer, lies under `out`, where `generate` finds it as `llm.vllm.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
-import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -21,12 +19,12 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from ray_jobs.config import ConfigError, Model, check, one_line, overridden, read_yaml
 from ray_jobs.config_stock import Words
 from ray_jobs.job import DONE, parser, run_job
+from ray_jobs.training import Workers, launch, tell
 
 if TYPE_CHECKING:  # `--help` answers without it
     from generators.seeds import SeedEdit
 
 RESULT = "edits"  # folder under `out`
-PROGRESS = "progress.json"
 SMOLLM2 = "HuggingFaceTB/SmolLM2-135M-Instruct"
 
 
@@ -42,14 +40,6 @@ class Sft(Model):
     rate: PositiveFloat = 1e-3
     max_length: Annotated[int, Field(ge=32)] = 384
     bf16: bool = False
-
-
-class Workers(Model):
-    """number: of Ray Train; 0 trains in this process. num_cpus, num_gpus: of each."""
-
-    number: Annotated[int, Field(ge=0)] = 1
-    num_cpus: Annotated[float, Field(gt=0)] = 1.0
-    num_gpus: Annotated[float, Field(ge=0, le=1)] = 0.0
 
 
 class Composed(Model):
@@ -118,7 +108,7 @@ def finetune(config: FinetuneConfig) -> dict[str, Any]:
     settings["lessons"] = [[s.before, s.edit, s.after, s.kind, s.language] for s in lessons(config)]
     settings["named"] = SMOLLM2 if config.model == "smollm2" else config.model
     began = time.monotonic()
-    _launch(config, settings)
+    launch(work, settings, config.workers, config.out)
     from shards.storage import open_storage
 
     made = open_storage(config.out).sub(RESULT)
@@ -136,71 +126,6 @@ def lessons(config: FinetuneConfig) -> list[SeedEdit]:
     return [SeedEdit(e.before, e.edit, e.after, e.kind) for e in islice(edits, config.composed.number)]
 
 
-def _launch(config: FinetuneConfig, settings: Mapping[str, Any]) -> None:
-    from ray_jobs.cluster import connected
-    from ray_jobs.driver import RunFailed
-
-    with connected():
-        from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
-        from ray.train.torch import TorchTrainer
-
-        resources = {"CPU": config.workers.num_cpus}
-        if config.workers.num_gpus:
-            resources["GPU"] = config.workers.num_gpus
-        trainer = TorchTrainer(
-            work,
-            train_loop_config=dict(settings),
-            scaling_config=ScalingConfig(
-                num_workers=config.workers.number,
-                use_gpu=config.workers.num_gpus > 0,
-                resources_per_worker=resources,
-            ),
-            run_config=RunConfig(
-                name="train",
-                storage_path=_storage_path(config.out),
-                failure_config=FailureConfig(max_failures=3),
-                # One may be lost that was reported just before a crash, so two; every epoch's would fill the disk.
-                checkpoint_config=CheckpointConfig(num_to_keep=2),
-            ),
-        )
-        try:
-            with _told(config.out):
-                trainer.fit()
-        except Exception as error:
-            cause: BaseException = error
-            while cause.__cause__ is not None:
-                cause = cause.__cause__
-            raise RunFailed(f"training failed: {one_line(cause)[:300]}") from error
-
-
-@contextlib.contextmanager
-def _told(out: str, every_s: float = 5.0) -> Iterator[None]:
-    """Prints what the workers leave in progress.json: their own output stays on their nodes."""
-    from shards.storage import StorageError, open_storage
-
-    storage, over = open_storage(out), threading.Event()
-    print("training: workers start", flush=True)
-
-    def tell() -> None:
-        last = b""
-        while not over.wait(every_s):
-            with contextlib.suppress(StorageError, ValueError):
-                text = storage.read(PROGRESS)
-                if text != last:
-                    print(json.loads(text)["line"], flush=True)
-                last = text
-
-    with contextlib.suppress(StorageError):
-        storage.delete(PROGRESS)
-    thread = threading.Thread(target=tell, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
-
-
 def work(settings: dict[str, Any]) -> None:
     """What each worker of Ray Train does; the first also measures and puts the result."""
     import tempfile
@@ -212,7 +137,7 @@ def work(settings: dict[str, Any]) -> None:
 
     from generators.examples import taught
     from generators.seeds import SeedEdit, held_out
-    from shards.storage import StorageError, open_storage
+    from shards.storage import open_storage
     from trainer.sft import Example, SftSettings, finetune
 
     storage = open_storage(settings["out"])
@@ -225,8 +150,7 @@ def work(settings: dict[str, Any]) -> None:
             figures = [f"{known[key]} {float(logs[key]):.3f}" for key in known if key in (logs or {})]
             if figures and state.is_world_process_zero:
                 line = f"training: step {state.global_step}/{state.max_steps}, {', '.join(figures)}"
-                with contextlib.suppress(StorageError):  # a line is not worth the training
-                    storage.write(PROGRESS, json.dumps({"line": line}).encode())
+                tell(settings["out"], line)
 
     told = Told()
     learn, measure = held_out([SeedEdit(*row) for row in settings["rows"]], settings["held_out"])
@@ -365,7 +289,3 @@ def _model(name: str) -> str:
         return str(prepared())
     except NotInstalled as error:
         raise ConfigError(f"model: {one_line(error)}") from None
-
-
-def _storage_path(out: str) -> str:
-    return out if "://" in out else str(Path(out).resolve())

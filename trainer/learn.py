@@ -174,11 +174,10 @@ class Learner:
         drawn = draws(self.settings.seed, self.progress.step * self.settings.accumulate + part, self.rank)
         batch = batch_of(examples, self.frozen)
         losses = loss_of(self._model, self.frozen.objective, batch, self._null, self.settings.step, drawn)
-        if not math.isfinite(float(losses.total)):
+        total = float(losses.total.detach())
+        if not math.isfinite(total):
             names = ", ".join(one.pair_id for one in examples)
-            raise Diverged(
-                f"the loss of step {self.progress.step + 1} is {float(losses.total)}; pairs: {names}"
-            )
+            raise Diverged(f"the loss of step {self.progress.step + 1} is {total}; pairs: {names}")
         torch.autograd.backward(losses.total * len(examples))
         return torch.tensor([float(losses.noise), float(losses.grounding), 1.0], dtype=torch.float64) * len(
             examples

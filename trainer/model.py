@@ -119,6 +119,8 @@ class SpatialEditor(nn.Module):
     @classmethod
     def load(cls, folder: Path) -> SpatialEditor:
         """What `save` left. Raises OSError where it is not there."""
+        if not (folder / UNET / _CONFIG).is_file():
+            raise OSError(f"{folder} holds no editor: there is no {UNET}/{_CONFIG} in it")
         unet = cast(
             UNet2DConditionModel, UNet2DConditionModel.from_pretrained(folder / UNET, use_safetensors=True)
         )

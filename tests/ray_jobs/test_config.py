@@ -8,6 +8,7 @@ import pytest
 
 from ray_jobs.config import ConfigError, check, load, load_filters, read_yaml
 from ray_jobs.config_publish import load_publish
+from ray_jobs.config_train import TrainConfig
 from ray_jobs.finetune_llm import FinetuneConfig
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -18,6 +19,9 @@ TINY = CONFIGS / "tiny.yaml"
 def test_every_configuration_that_ships_is_valid(path):
     if path.stem == "finetune":
         assert check(FinetuneConfig, read_yaml(path), str(path)).model
+        return
+    if path.stem == "train":
+        assert check(TrainConfig, read_yaml(path), str(path)).learn.samples
         return
     if path.stem == "publish":
         assert load_publish(str(path)).card.title

@@ -54,6 +54,11 @@ def test_layers_that_do_not_fit_the_weights_are_named(tmp_path):
         SpatialEditor.load(tmp_path)
 
 
+def test_a_folder_that_holds_no_editor_says_so(tmp_path):
+    with pytest.raises(OSError, match="holds no editor"):
+        SpatialEditor.load(tmp_path)
+
+
 def test_the_plain_editor_is_a_unet_that_diffusers_loads(tmp_path):
     inputs, _, _ = batch()
     editor = opened(tiny_editor(None))

@@ -1,0 +1,72 @@
+"""The configuration of `train`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+
+from ray_jobs.config import Model
+from ray_jobs.config_base import Share
+from ray_jobs.training import Workers
+
+
+class SpatialLayers(Model):
+    """Which parts of the spatial layers there are; all off is the plain editor, InstructPix2Pix's. width: of tokens."""
+
+    tokens: bool = True
+    grounding: bool = True
+    read: bool = True
+    width: Annotated[int, Field(ge=32, le=1024, multiple_of=32)] = 128
+
+    @model_validator(mode="after")
+    def _together(self) -> SpatialLayers:
+        if (self.read and not self.grounding) or (self.grounding and not self.tokens):
+            raise ValueError("the warped read needs grounding, and grounding needs tokens")
+        return self
+
+
+class Data(Model):
+    """batch: examples of a worker's batch. side: pixels. per_block: row groups whose rows are mixed. mirror: share of
+    pairs seen in a mirror, words said anew. workers: processes that decode pictures."""
+
+    split: str = "train"
+    batch: PositiveInt = 16
+    side: Annotated[int, Field(ge=64, le=2048, multiple_of=64)] = 256
+    per_block: PositiveInt = 8
+    mirror: Share = 0.5
+    workers: Annotated[int, Field(ge=0, le=256)] = 2
+
+
+class Learn(Model):
+    """As `trainer.learn.LearnSettings` and `trainer.step.StepSettings`."""
+
+    samples: PositiveInt
+    rate: PositiveFloat = 1e-4
+    spatial: PositiveFloat = 3.0
+    warmup: Annotated[int, Field(ge=0)] = 200
+    decay: Annotated[float, Field(ge=0)] = 0.01
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    clip: PositiveFloat = 1.0
+    accumulate: PositiveInt = 1
+    every: PositiveInt = 500
+    drop: Annotated[float, Field(ge=0, lt=0.33)] = 0.05
+    gamma: PositiveFloat | None = None
+    floor: Annotated[float, Field(ge=0)] = 0.0
+    grounding: Annotated[float, Field(ge=0)] = 0.05
+    shuffled: bool = False
+
+
+class TrainConfig(Model):
+    """dataset: a published dataset's folder, or one version's. model: the text-to-image model to begin with, or an
+    editor of InstructPix2Pix's form: a folder, or a name on the Hub with `revision`."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    out: str = Field(min_length=1)
+    dataset: str = Field(min_length=1)
+    model: str = Field(min_length=1)
+    revision: str | None = None
+    layers: SpatialLayers = SpatialLayers()
+    data: Data = Data()
+    learn: Learn
+    workers: Workers = Workers()

@@ -1,0 +1,219 @@
+"""`train`: teaches an editor from a published dataset, on Ray Train.
+
+Checkpoints lie under `out`/checkpoints and are whole or not there: a pointer names the last one. Workers that die are
+replaced and go on from it; so does the same command submitted again, with another number of workers, too. What comes
+out lies under `out`/editor, as `trainer.export` describes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ray_jobs.config import ConfigError, check, one_line, overridden, read_yaml
+from ray_jobs.config_train import TrainConfig
+from ray_jobs.job import DONE, parser, run_job
+from ray_jobs.training import launch, tell
+
+if TYPE_CHECKING:
+    from shards.storage import Storage
+    from trainer.learn import Learner, LearnSettings, Line
+
+RESULT, CHECKPOINTS, LATEST = "editor", "checkpoints", "latest.json"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    options = parser(
+        "train", "Teach an editor from a published dataset. The same command again goes on where it stopped."
+    )
+    options.add_argument(
+        "--config", required=True, metavar="FILE", help="a YAML file; see configs/train.yaml"
+    )
+    options.add_argument("--out", metavar="URI", help="where the editor goes: a path or s3://bucket/prefix")
+    options.add_argument(
+        "--dataset", metavar="URI", help="a published dataset's folder, or the folder of one version"
+    )
+    options.add_argument(
+        "--set", action="append", default=[], metavar="a.b=c", help="override a key of the configuration"
+    )
+    return run_job("train", _work, options.parse_args(argv))
+
+
+def _work(arguments: argparse.Namespace) -> int:
+    values = overridden(read_yaml(Path(arguments.config)), arguments.set)
+    for name in ("out", "dataset"):
+        if getattr(arguments, name) is not None:
+            values[name] = getattr(arguments, name)
+    config = check(TrainConfig, values, arguments.config)
+    _look(config)
+    launch(work, config.model_dump(mode="json"), config.workers, config.out)
+    print(f"done: {config.out.rstrip('/')}/{RESULT}")
+    return DONE
+
+
+def _look(config: TrainConfig) -> None:
+    """What is wrong with the data is said before workers start. Raises ConfigError, StorageError."""
+    from shards.dataset import open_dataset
+    from shards.storage import StorageError
+    from trainer.stream import groups_of
+
+    try:
+        found = groups_of(open_dataset(config.dataset), config.data.split)
+    except StorageError as error:
+        if error.reason != "no_column":
+            raise
+        raise ConfigError(f"dataset: {one_line(error)}") from None
+    if not found:
+        raise ConfigError(f"data.split: {config.data.split!r} has no rows in {config.dataset}")
+    print(f"training: {sum(group.rows for group in found)} pairs in {config.dataset}", flush=True)
+
+
+def work(settings: dict[str, Any]) -> None:
+    """What each worker of Ray Train does; the first also keeps checkpoints and puts the result."""
+    import ray.train
+
+    from shards.dataset import open_dataset
+    from shards.storage import open_storage
+    from trainer.stream import Stream, StreamSettings
+
+    config = TrainConfig.model_validate(settings)
+    context = ray.train.get_context()
+    rank, ranks = context.get_world_rank(), context.get_world_size()
+    storage = open_storage(config.out)
+    learner = learner_of(config, rank, ranks)
+    restore(learner, storage)
+
+    def told(line: Line) -> None:
+        if rank == 0 and (line.step < 4 or line.step % 10 == 0):
+            tell(config.out, line_of(line, config.learn.samples))
+
+    def saved(now: Learner) -> None:
+        if rank == 0:
+            keep(now, storage)
+        ray.train.report({"step": now.progress.step})  # waits for all: nobody runs ahead of a checkpoint
+
+    stream = StreamSettings(
+        config.data.batch,
+        config.data.side,
+        config.seed,
+        config.data.per_block,
+        config.data.mirror,
+        config.data.workers,
+    )
+    with Stream(open_dataset(config.dataset), config.data.split, stream) as batches:
+        learner.run(batches, told, saved)
+    if rank == 0:
+        put(learner, config, storage.sub(RESULT))
+
+
+def learner_of(config: TrainConfig, rank: int = 0, ranks: int = 1) -> Learner:
+    """An editor that has learned nothing. Raises OSError where the model is not there."""
+    import torch
+
+    from trainer.frozen import Frozen, text_to_image
+    from trainer.learn import Learner
+    from trainer.model import SpatialEditor
+    from trainer.spatial_attention import Parts
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    layers = config.layers
+    parts = Parts(layers.tokens, layers.grounding, layers.read) if layers.tokens else None
+    torch.manual_seed(config.seed)  # new layers begin alike on all ranks
+    editor = SpatialEditor(text_to_image(config.model, config.revision), parts, layers.width).to(device)
+    frozen = Frozen.load(config.model, config.revision).to(device)
+    if ranks == 1:
+        return Learner(editor, frozen, settings_of(config))
+
+    def reduce(value: torch.Tensor) -> torch.Tensor:
+        there = value.to(device)
+        torch.distributed.all_reduce(there)
+        return there.to(value.device)
+
+    def wrap(model: torch.nn.Module) -> torch.nn.Module:
+        from ray.train.torch import prepare_model
+
+        # A batch without steps leaves some layers out.
+        kept: torch.nn.Module = prepare_model(
+            model, parallel_strategy_kwargs={"find_unused_parameters": True}
+        )
+        return kept
+
+    return Learner(editor, frozen, settings_of(config), rank, ranks, reduce, wrap)
+
+
+def settings_of(config: TrainConfig) -> LearnSettings:
+    from trainer.learn import LearnSettings
+    from trainer.step import StepSettings
+
+    learn = config.learn
+    step = StepSettings(learn.drop, learn.gamma, learn.floor, learn.grounding, learn.shuffled)
+    return LearnSettings(
+        learn.samples, learn.rate, learn.spatial, learn.warmup, learn.decay, learn.ema, learn.clip, learn.accumulate,
+        learn.every, config.seed, step,
+    )  # fmt: skip
+
+
+def line_of(line: Line, samples: int) -> str:
+    return (
+        f"training: step {line.step}, {line.seen}/{samples} samples, loss {line.loss:.4f}, grounding "
+        f"{line.grounding:.3f}, {line.samples_per_second:.1f} samples/s, waited {line.waited:.0%}"
+    )
+
+
+def keep(learner: Learner, storage: Storage) -> None:
+    """Puts a checkpoint, then the pointer to it, then removes those before the last two."""
+    checkpoints = storage.sub(CHECKPOINTS)
+    name = f"step-{learner.progress.step:08d}"
+    with tempfile.TemporaryDirectory(prefix="spatialpix-checkpoint-") as folder:
+        learner.save(Path(folder))
+        _put_folder(Path(folder), checkpoints.sub(name))
+    checkpoints.write(LATEST, json.dumps({"checkpoint": name}).encode())
+    there = sorted({entry.key.partition("/")[0] for entry in checkpoints.list()} - {LATEST})
+    for old in [other for other in there if other < name][:-1]:
+        for entry in list(checkpoints.sub(old).list()):
+            checkpoints.sub(old).delete(entry.key)
+
+
+def restore(learner: Learner, storage: Storage) -> bool:
+    """Goes on from the last checkpoint, if there is one. Raises StorageError, OSError."""
+    from shards.storage import NotFound
+
+    checkpoints = storage.sub(CHECKPOINTS)
+    try:
+        name = json.loads(checkpoints.read(LATEST))["checkpoint"]
+    except NotFound:
+        return False
+    with tempfile.TemporaryDirectory(prefix="spatialpix-checkpoint-") as folder:
+        kept = checkpoints.sub(name)
+        for entry in kept.list():
+            path = Path(folder) / entry.key
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(kept.read(entry.key))
+        learner.restore(Path(folder))
+    return True
+
+
+def put(learner: Learner, config: TrainConfig, storage: Storage) -> None:
+    """The averaged editor with all that it needs."""
+    from trainer.export import export
+
+    with tempfile.TemporaryDirectory(prefix="spatialpix-editor-") as folder:
+        learner.averaged(Path(folder))
+        export(learner.frozen, config.model, Path(folder), config.revision)
+        about = {"seed": config.seed, "steps": learner.progress.step, "samples": learner.progress.seen}
+        (Path(folder) / "training.json").write_text(
+            json.dumps(about | {"learn": config.learn.model_dump()}, indent=1)
+        )
+        _put_folder(Path(folder), storage)
+
+
+def _put_folder(folder: Path, storage: Storage) -> None:
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            key = path.relative_to(folder).as_posix()
+            storage.delete(key)
+            storage.create_file(key, path)

@@ -1,0 +1,100 @@
+"""What jobs that train share: workers of Ray Train, restarted when they die, and their progress, printed here."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from ray_jobs.config import Model, one_line
+
+PROGRESS = "progress.json"
+
+
+class Workers(Model):
+    """number: of Ray Train; 0 trains in this process. num_cpus, num_gpus: of each."""
+
+    number: Annotated[int, Field(ge=0)] = 1
+    num_cpus: Annotated[float, Field(gt=0)] = 1.0
+    num_gpus: Annotated[float, Field(ge=0, le=1)] = 0.0
+
+
+def launch(
+    work: Callable[[dict[str, Any]], None], settings: Mapping[str, Any], workers: Workers, out: str
+) -> None:
+    """Runs `work(settings)` on every worker, and prints what they leave by `tell`. Raises RunFailed."""
+    from ray_jobs.cluster import connected
+    from ray_jobs.driver import RunFailed
+
+    with connected():
+        from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+        from ray.train.torch import TorchTrainer
+
+        resources = {"CPU": workers.num_cpus}
+        if workers.num_gpus:
+            resources["GPU"] = workers.num_gpus
+        trainer = TorchTrainer(
+            work,
+            train_loop_config=dict(settings),
+            scaling_config=ScalingConfig(
+                num_workers=workers.number,
+                use_gpu=workers.num_gpus > 0,
+                resources_per_worker=resources,
+            ),
+            run_config=RunConfig(
+                name="train",
+                storage_path=out if "://" in out else str(Path(out).resolve()),
+                failure_config=FailureConfig(max_failures=3),
+                # One may be lost that was reported just before a crash, so two; every epoch's would fill the disk.
+                checkpoint_config=CheckpointConfig(num_to_keep=2),
+            ),
+        )
+        try:
+            with _told(out):
+                trainer.fit()
+        except Exception as error:
+            cause: BaseException = error
+            while cause.__cause__ is not None:
+                cause = cause.__cause__
+            raise RunFailed(f"training failed: {one_line(cause)[:300]}") from error
+
+
+def tell(out: str, line: str) -> None:
+    """By a worker: a line for the driver to print. A line is not worth the training, so nothing is raised."""
+    from shards.storage import StorageError, open_storage
+
+    with contextlib.suppress(StorageError):
+        open_storage(out).write(PROGRESS, json.dumps({"line": line}).encode())
+
+
+@contextlib.contextmanager
+def _told(out: str, every_s: float = 5.0) -> Iterator[None]:
+    """Prints what the workers leave in progress.json: their own output stays on their nodes."""
+    from shards.storage import StorageError, open_storage
+
+    storage, over = open_storage(out), threading.Event()
+    print("training: workers start", flush=True)
+
+    def listen() -> None:
+        last = b""
+        while not over.wait(every_s):
+            with contextlib.suppress(StorageError, ValueError):
+                text = storage.read(PROGRESS)
+                if text != last:
+                    print(json.loads(text)["line"], flush=True)
+                last = text
+
+    with contextlib.suppress(StorageError):
+        storage.delete(PROGRESS)
+    thread = threading.Thread(target=listen, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()

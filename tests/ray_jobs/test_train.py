@@ -1,0 +1,131 @@
+"""An editor is taught by the job, by one worker or two, goes on where it was stopped, and loads where it should."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from ray_jobs import __main__ as command
+from ray_jobs.config import check
+from ray_jobs.config_train import TrainConfig
+from ray_jobs.train import CHECKPOINTS, RESULT, keep, learner_of, put, restore
+from shards.dataset import open_dataset
+from shards.storage import open_storage
+from tests.datasets import pair, publish
+from tests.trainer.test_step import STARTER
+from trainer.pipeline import Sampling, SpatialPixPipeline
+from trainer.stream import Stream, StreamSettings
+
+TINY = Sampling(steps=2)
+
+
+@pytest.fixture(scope="module")
+def values(tmp_path_factory) -> dict:
+    folder = tmp_path_factory.mktemp("train")
+    rows = [pair(n, edit_prompt=f"move the mug {5 + n}% to the right") for n in range(11)]
+    publish(open_storage(str(folder / "data")), {"train": rows}, group=3)
+    return {
+        "out": str(folder / "out"), "dataset": str(folder / "data"), "model": str(STARTER), "seed": 3,
+        "data": {"batch": 2, "side": 64, "workers": 0, "per_block": 1}, "learn": {"samples": 22, "every": 2},
+        "workers": {"number": 0},
+    }  # fmt: skip
+
+
+def configured(values, **changes) -> TrainConfig:
+    return check(TrainConfig, values | changes, "test")
+
+
+def taught(config: TrainConfig, storage=None):
+    """In this process; with a storage, checkpoints are kept there."""
+    learner = learner_of(config)
+    if storage is not None:
+        restore(learner, storage)
+    lines: list = []
+    settings = StreamSettings(config.data.batch, config.data.side, config.seed, config.data.per_block)
+    with Stream(open_dataset(config.dataset), "train", settings) as stream:
+        learner.run(stream, lines.append, lambda now: keep(now, storage) if storage is not None else None)
+    return learner, lines
+
+
+def picture() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 255, (60, 84, 3), np.uint8)
+
+
+def test_checkpoints_are_kept_two_and_gone_on_from(values, tmp_path):
+    storage = open_storage(str(tmp_path))
+    config = configured(values)
+    _, lines = taught(config, storage)
+    assert lines[-1].seen >= 22
+    there = sorted({entry.key.partition("/")[0] for entry in storage.sub(CHECKPOINTS).list()})
+    assert there == ["latest.json", "step-00000010", "step-00000012"]
+    more = configured(values, learn={"samples": 30, "every": 2})
+    _, lines = taught(more, storage)
+    assert lines[0].step == 13 and lines[-1].seen >= 30
+
+
+@pytest.mark.parametrize("spatial", [True, False], ids=["spatial", "plain"])
+def test_what_comes_out_edits_pictures(values, tmp_path, spatial):
+    layers = {} if spatial else {"tokens": False, "grounding": False, "read": False}
+    config = configured(values, layers=layers)
+    learner, _ = taught(config)
+    put(learner, config, open_storage(str(tmp_path)))
+    pipeline = SpatialPixPipeline.from_pretrained(tmp_path)
+    image = picture()
+    edited = pipeline(image, "di chuyển cái cốc sang phải 10%", seed=4, sampling=TINY)
+    assert edited.shape == image.shape and edited.dtype == np.uint8
+    both = pipeline.batch([image, image], ["remove the mug", "di chuyển cái cốc sang phải 10%"], [9, 4], TINY)
+    assert np.abs(both[1].astype(int) - edited).max() <= 1, "a sample depends on what else is in its batch"
+    assert (pipeline.editor.spatial is not None) == spatial
+    assert json.loads((tmp_path / "training.json").read_text())["samples"] >= 22
+
+
+def test_the_plain_editors_folder_is_a_pipeline_of_diffusers(values, tmp_path):
+    from diffusers import StableDiffusionInstructPix2PixPipeline
+    from PIL import Image
+
+    config = configured(values, layers={"tokens": False, "grounding": False, "read": False})
+    learner, _ = taught(config)
+    put(learner, config, open_storage(str(tmp_path)))
+    theirs = StableDiffusionInstructPix2PixPipeline.from_pretrained(tmp_path, use_safetensors=True)
+    theirs.set_progress_bar_config(disable=True)
+    edited = theirs("make it red", image=Image.fromarray(picture()[:56, :80]), num_inference_steps=2).images[
+        0
+    ]
+    assert edited.size == (80, 56)
+
+
+def test_what_is_wrong_is_said_before_anything_starts(values, tmp_path, capsys):
+    def said(*arguments: str) -> str:
+        path = tmp_path / "train.yaml"
+        path.write_text(yaml.safe_dump(values | {"out": str(tmp_path / "out")}))
+        assert command.main(["train", "--config", str(path), *arguments]) == 2
+        return capsys.readouterr().err
+
+    assert "holds no dataset" in said("--dataset", str(tmp_path))
+    assert "data.split: 'test' has no rows" in said("--set", "data.split=test")
+    assert "layers: the warped read needs grounding" in said("--set", "layers.grounding=false")
+    assert "learn.sample: unknown key; did you mean 'samples'?" in said("--set", "learn.sample=3")
+
+
+@pytest.mark.parametrize("number", [2])
+def test_workers_of_ray_train_teach_it_and_go_on_alone(values, tmp_path, number, capsys):
+    path = tmp_path / "train.yaml"
+    path.write_text(
+        yaml.safe_dump(
+            values | {"out": str(tmp_path / "out"), "workers": {"number": number, "num_cpus": 0.5}}
+        )
+    )
+    assert command.main(["train", "--config", str(path)]) == 0
+    made = json.loads((tmp_path / "out" / RESULT / "training.json").read_text())
+    assert made["samples"] >= 22 and made["steps"] <= 8
+    assert "11 pairs" in capsys.readouterr().out
+    one = ["--set", "workers.number=1", "--set", "learn.samples=30"]
+    assert command.main(["train", "--config", str(path), *one]) == 0
+    again = json.loads((tmp_path / "out" / RESULT / "training.json").read_text())
+    assert again["samples"] >= 30 and again["steps"] > made["steps"]
+    weights = SpatialPixPipeline.from_pretrained(tmp_path / "out" / RESULT).editor.state_dict()
+    assert all(torch.isfinite(value).all() for value in weights.values())
