@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
@@ -14,8 +14,19 @@ from torch import Tensor
 
 from shards.images import Pixels
 from trainer.frozen import Frozen
-from trainer.guidance import IMAGE, TEXT, TextScale, ancestral, transition_mean, two_way
+from trainer.guidance import (
+    IMAGE,
+    TEXT,
+    Dynamic,
+    Posterior,
+    TextScale,
+    ancestral,
+    copied,
+    transition_mean,
+    two_way,
+)
 from trainer.model import SpatialEditor
+from trainer.spatial_attention import SpatialContext, silhouettes
 from trainer.words import Words, arrays, read
 
 _MULTIPLE = 8  # pixels of a latent's side
@@ -24,11 +35,16 @@ _MULTIPLE = 8  # pixels of a latent's side
 @dataclass(frozen=True, slots=True)
 class Sampling:
     """steps: of Euler's ancestral sampler. text: the scale for the text, or how it follows from the words. image: the
-    scale for the picture."""
+    scale for the picture. negative: words to be guided away from, as far as the trajectory makes them likely; a fourth
+    forward. copying: guides away from leaving a thing that is to go where it was; no forward, and of editors with
+    grounding alone."""
 
     steps: int = 25
     text: float | TextScale = TEXT
     image: float = IMAGE
+    negative: str | None = None
+    dynamic: Dynamic = field(default_factory=Dynamic)
+    copying: Dynamic | None = None
 
     def text_of(self, words: Words) -> float:
         return self.text(words) if isinstance(self.text, TextScale) else self.text
@@ -88,36 +104,69 @@ class SpatialPixPipeline:
         def noise() -> Tensor:
             return torch.stack([torch.randn(source.shape[1:], generator=one) for one in drawn]).to(source)
 
-        text = self.frozen.text([one.text for one in words])
         null = self.frozen.text([""]).expand(count, -1, -1)
-        texts, sources = torch.cat([text, null, null]), torch.cat([source, source, torch.zeros_like(source)])
-        context = self.editor.context(words, self.frozen.phrases(arrays(words).texts), source)
-        if context is not None:
-            silent = torch.arange(3 * count, device=device) >= count
-            context = context.of(torch.arange(count, device=device).repeat(3)).silenced(silent)
+        texts = [self.frozen.text([one.text for one in words]), null, null]
+        sources = [source, source, torch.zeros_like(source)]
+        if sampling.negative is not None:
+            texts.append(self.frozen.text([sampling.negative]).expand(count, -1, -1))
+            sources.append(source)
+        times = len(texts)
+        said_to, shown = torch.cat(texts), torch.cat(sources)
+        told = context = self.editor.context(words, self.frozen.phrases(arrays(words).texts), source)
+        if told is not None:
+            silent = torch.arange(times * count, device=device) >= count
+            context = told.of(torch.arange(count, device=device).repeat(times)).silenced(silent)
+        negative = Posterior(sampling.dynamic, count, device) if sampling.negative is not None else None
+        where = None if sampling.copying is None or told is None else leaving(words, told)
+        copy = Posterior(sampling.copying, count, device) if sampling.copying and where is not None else None
+        copied_from = source * self.frozen.vae.config.scaling_factor
         scales = torch.tensor([sampling.text_of(one) for one in words], device=device)
+        sigmas = scheduler.sigmas.tolist()
         state = noise() * scheduler.init_noise_sigma
-        for step in scheduler.timesteps:
-            scaled = scheduler.scale_model_input(state, step)
-            steps = step.to(device).long().expand(3 * count)
-            said = self.editor(scaled.repeat(3, 1, 1, 1), steps, texts, sources, context)
-            both, pictured, none = said.chunk(3)
+        for step, sigma, following in zip(scheduler.timesteps, sigmas, sigmas[1:], strict=False):
+            scaled = (state / (sigma**2 + 1) ** 0.5).repeat(times, 1, 1, 1)
+            said = self.editor(scaled, step.to(device).long().expand(times * count), said_to, shown, context)
+            both, pictured, none, *more = self._noise(said, state.repeat(times, 1, 1, 1), sigma).chunk(times)
             guided = two_way(both, pictured, none, scales, sampling.image)
-            state = _stepped(scheduler, guided, step, state, noise())
+            means: dict[Posterior, tuple[Tensor, Tensor | None]] = {}
+            if negative is not None:
+                guided = negative.pushed(guided, more[0], pictured)
+                means[negative] = more[0], None
+            if copy is not None:
+                copying = copied(state, copied_from, sigma)
+                guided = copy.pushed(guided, copying, pictured, where)
+                means[copy] = copying, where
+            _, up = ancestral(sigma, following)
+            after = transition_mean(state, state - sigma * guided, sigma, following) + up * noise()
+            for posterior, (other, mask) in means.items():
+                posterior.update(
+                    after, transition_mean(state, state - sigma * other, sigma, following),
+                    transition_mean(state, state - sigma * pictured, sigma, following), up, mask,
+                )  # fmt: skip
+            state = after
         return cast(Tensor, state)
 
+    def _noise(self, said: Tensor, state: Tensor, sigma: float) -> Tensor:
+        """The noise that a prediction stands for, whatever the model predicts. state: clean + sigma noise."""
+        if self.scheduler.config.prediction_type == "epsilon":
+            return said
+        # v, of the state scaled by 1 / sqrt(sigma^2 + 1)
+        clean = state / (sigma**2 + 1) - said * (sigma / (sigma**2 + 1) ** 0.5)
+        return cast(Tensor, (state - clean) / sigma)
 
-def _stepped(
-    scheduler: EulerAncestralDiscreteScheduler, said: Tensor, step: Tensor, state: Tensor, noise: Tensor
-) -> Tensor:
-    """One step of Euler's ancestral sampler with our own noise, whose draws do not depend on the batch."""
-    if scheduler.step_index is None:
-        scheduler._init_step_index(step)
-    place = scheduler.step_index
-    sigma, following = scheduler.sigmas[place].item(), scheduler.sigmas[place + 1].item()
-    if scheduler.config.prediction_type == "epsilon":
-        clean = state - sigma * said
-    else:  # v, of the state scaled by 1 / sqrt(sigma^2 + 1)
-        clean = said * (-sigma / (sigma**2 + 1) ** 0.5) + state / (sigma**2 + 1)
-    scheduler._step_index = place + 1
-    return transition_mean(state, clean, sigma, following) + ancestral(sigma, following)[1] * noise
+
+LEAVING = frozenset({"move", "place", "relate", "swap", "align", "remove"})
+"""Kinds after which a thing is not where it was."""
+
+
+def leaving(words: Sequence[Words], context: SpatialContext) -> Tensor | None:
+    """(b, 1, h, w), 0 to 1: where something is that is to go; None without grounding."""
+    if context.maps is None:
+        return None
+    soft = silhouettes(context.maps.flatten(3)).reshape(context.maps.shape)
+    goes = torch.zeros(soft.shape[:3], dtype=soft.dtype)
+    for row, one in enumerate(words):
+        for place, step in enumerate(one.steps):
+            goes[row, place, 0] = step.kind in LEAVING
+            goes[row, place, 1] = step.swaps
+    return (soft * goes.to(soft.device)[..., None, None]).amax(dim=(1, 2))[:, None]

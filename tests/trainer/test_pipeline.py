@@ -1,0 +1,99 @@
+"""Edits by a pipeline: as diffusers' sampler makes them, each by its own seed, guided away only where that is asked."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from diffusers import EulerAncestralDiscreteScheduler
+
+from tests.trainer.editors import opened, tiny_unet
+from tests.trainer.test_step import STARTER
+from trainer.frozen import Frozen
+from trainer.guidance import Dynamic, TextScale
+from trainer.model import SpatialEditor
+from trainer.pipeline import Sampling, SpatialPixPipeline, leaving
+from trainer.spatial_attention import Parts
+from trainer.words import arrays, read
+
+MOVE = "move the red ball 10% to the right"
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> SpatialPixPipeline:
+    frozen = Frozen.load(STARTER)
+    unet = tiny_unet(cross_attention_dim=frozen.text_encoder.config.hidden_size)
+    torch.manual_seed(1)
+    editor = opened(SpatialEditor(unet, Parts(), token_width=32))
+    scheduler = EulerAncestralDiscreteScheduler.from_pretrained(STARTER, subfolder="scheduler")
+    return SpatialPixPipeline(editor, frozen, scheduler)
+
+
+@pytest.fixture(scope="module")
+def image() -> np.ndarray:
+    rows, columns = np.mgrid[:60, :76]
+    return np.stack([rows * 3, columns * 3, np.full_like(rows, 90)], axis=2).astype(np.uint8)
+
+
+def test_without_guidance_the_steps_are_those_of_diffusers(pipeline):
+    """Scales of one: the state follows from the prediction alone, and both draw the same noise."""
+    source = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    words = [read(MOVE)]
+    found = pipeline._sampled(source, words, [7], Sampling(steps=6, text=1.0, image=1.0))
+    theirs = EulerAncestralDiscreteScheduler.from_config(pipeline.scheduler.config)
+    theirs.set_timesteps(6)
+    drawn = torch.Generator().manual_seed(7)
+    state = torch.randn(1, 4, 8, 8, generator=drawn) * theirs.init_noise_sigma
+    context = pipeline.editor.context(words, pipeline.frozen.phrases(arrays(words).texts), source)
+    with torch.no_grad():
+        for step in theirs.timesteps:
+            said = pipeline.editor(
+                theirs.scale_model_input(state, step),
+                step.long()[None],
+                pipeline.frozen.text([MOVE]),
+                source,
+                context,
+            )
+            state = theirs.step(said, step, state, generator=drawn).prev_sample
+    assert torch.allclose(found, state, atol=1e-3 * state.abs().max())
+
+
+def test_a_seed_gives_one_edit_and_batches_do_not_mix(pipeline, image):
+    sampling = Sampling(steps=3, text=TextScale(), negative="a blurred picture", copying=Dynamic())
+    alone = pipeline(image, MOVE, 4, sampling)
+    assert np.array_equal(alone, pipeline(image, MOVE, 4, sampling))
+    assert not np.array_equal(alone, pipeline(image, MOVE, 5, sampling))
+    both = pipeline.batch([image, image], ["make it autumn", MOVE], [1, 4], sampling)
+    assert np.abs(both[1].astype(int) - alone).max() <= 1
+    assert alone.shape == image.shape
+
+
+def test_negatives_and_copies_have_a_say_and_no_weight_has_none(pipeline, image):
+    plain = pipeline(image, MOVE, 4, Sampling(steps=3))
+    for changed in (
+        Sampling(steps=3, negative="a picture", dynamic=Dynamic(scale=5, prior=0.5)),
+        Sampling(steps=3, copying=Dynamic(scale=5, prior=0.5)),
+    ):
+        assert not np.array_equal(pipeline(image, MOVE, 4, changed), plain)
+    silent = Sampling(steps=3, negative="a picture", dynamic=Dynamic(scale=0), copying=Dynamic(scale=0))
+    assert np.abs(pipeline(image, MOVE, 4, silent).astype(int) - plain).max() <= 1
+    nothing_leaves = Sampling(steps=3, copying=Dynamic(scale=5, prior=0.5))
+    assert np.array_equal(
+        pipeline(image, "make the red ball blue", 4, nothing_leaves),
+        pipeline(image, "make the red ball blue", 4, Sampling(steps=3)),
+    )
+
+
+def test_what_leaves_is_where_it_was_found(pipeline):
+    words = [read(text) for text in (MOVE, "swap the cat and the red ball", "zoom in 2x", "make it autumn")]
+    source = torch.randn(4, 4, 8, 8)
+    context = pipeline.editor.context(words, pipeline.frozen.phrases(arrays(words).texts), source)
+    where = leaving(words, context)
+    assert where.shape == (4, 1, 8, 8) and where.amax(dim=(1, 2, 3)).tolist() == pytest.approx(
+        [1, 1, 0, 0], abs=1e-5
+    )
+
+
+def test_pictures_of_two_sizes_are_refused(pipeline, image):
+    with pytest.raises(ValueError, match="one size"):
+        pipeline.batch([image, image[:40]], [MOVE, MOVE], [0, 1])
