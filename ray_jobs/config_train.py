@@ -55,6 +55,8 @@ class Learn(Model):
     floor: Annotated[float, Field(ge=0)] = 0.0
     grounding: Annotated[float, Field(ge=0)] = 0.05
     shuffled: bool = False
+    bf16: bool = False
+    recompute: bool = False
 
 
 class TrainConfig(Model):

@@ -33,7 +33,9 @@ class Diverged(Exception):
 class LearnSettings:
     """samples: examples to learn from in all, over all ranks. rate: the learning rate after `warmup` steps. spatial:
     what the rate of the spatial layers is times that, since they begin at random. ema: decay of the averaged weights.
-    clip: of the gradient's norm. accumulate: batches a step. every: steps between checkpoints."""
+    clip: of the gradient's norm. accumulate: batches a step. every: steps between checkpoints. bf16: arithmetic in
+    bfloat16, weights and sums stay in float32. recompute: activations of the UNet anew in the backward pass (gradient
+    checkpointing): less memory, a third more time."""
 
     samples: int
     rate: float = 1e-4
@@ -45,6 +47,8 @@ class LearnSettings:
     accumulate: int = 1
     every: int = 500
     seed: int = 0
+    bf16: bool = False
+    recompute: bool = False
     step: StepSettings = field(default_factory=StepSettings)
 
 
@@ -117,6 +121,8 @@ class Learner:
         if spatial:
             groups.append({"params": spatial, "times": settings.spatial})
         self._optimizer = torch.optim.AdamW(groups, settings.rate, weight_decay=settings.decay)
+        if settings.recompute:
+            self.editor.unet.enable_gradient_checkpointing()
         self._model = self.wrap(Trained(self.editor))
         self._average = {name: value.detach().clone() for name, value in self.editor.state_dict().items()}
         self._null = self.frozen.text([""])
@@ -173,7 +179,8 @@ class Learner:
             return torch.zeros(3, dtype=torch.float64)
         drawn = draws(self.settings.seed, self.progress.step * self.settings.accumulate + part, self.rank)
         batch = batch_of(examples, self.frozen)
-        losses = loss_of(self._model, self.frozen.objective, batch, self._null, self.settings.step, drawn)
+        with torch.autocast(self.frozen.device.type, torch.bfloat16, enabled=self.settings.bf16):
+            losses = loss_of(self._model, self.frozen.objective, batch, self._null, self.settings.step, drawn)
         total = float(losses.total.detach())
         if not math.isfinite(total):
             names = ", ".join(one.pair_id for one in examples)

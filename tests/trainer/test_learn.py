@@ -137,6 +137,15 @@ def test_accumulated_batches_are_one_step_of_the_larger_batch(frozen, dataset):
     assert [line.seen for line in lines] == [6, 11]
 
 
+def test_less_memory_changes_no_loss_and_bfloat16_hardly_any(frozen, dataset):
+    plain, recomputed, half = (
+        [line.loss for line in run(learner(frozen, LearnSettings(samples=9, seed=5, **more)), dataset)]
+        for more in ({}, {"recompute": True}, {"bf16": True})
+    )
+    assert recomputed == pytest.approx(plain, abs=1e-4)
+    assert half == pytest.approx(plain, rel=0.05) and half != plain
+
+
 def test_new_layers_are_told_from_the_unets():
     editor = SpatialEditor(tiny_unet(), Parts(), token_width=32)
     own = {name for name, _ in editor.named_parameters() if not is_spatial(name)}
