@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +23,11 @@ if TYPE_CHECKING:
     from trainer.learn import Learner, LearnSettings, Line
 
 RESULT, CHECKPOINTS, LATEST = "editor", "checkpoints", "latest.json"
+SETTINGS, FAILURE = "training.json", "failure.json"
+# May differ between a training and its going on: where it is, how long, and who does it.
+_FREE = frozenset(
+    {"out", "dataset", "workers", "learn.samples", "learn.every", "data.workers", "learn.recompute"}
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -40,17 +44,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     options.add_argument(
         "--set", action="append", default=[], metavar="a.b=c", help="override a key of the configuration"
     )
+    options.add_argument("--steal", action="store_true", help="take over from a job that holds the folder")
     return run_job("train", _work, options.parse_args(argv))
 
 
 def _work(arguments: argparse.Namespace) -> int:
+    from ray_jobs.driver import RunFailed
+    from shards.lease import Lease
+    from shards.storage import open_storage
+
     values = overridden(read_yaml(Path(arguments.config)), arguments.set)
     for name in ("out", "dataset"):
         if getattr(arguments, name) is not None:
             values[name] = getattr(arguments, name)
     config = check(TrainConfig, values, arguments.config)
     _look(config)
-    launch(work, config.model_dump(mode="json"), config.workers, config.out)
+    storage = open_storage(config.out)
+    with Lease(storage).acquire(steal=arguments.steal):
+        _hold_to(config, storage)
+        storage.delete(FAILURE)
+        try:
+            launch(work, config.model_dump(mode="json"), config.workers, config.out)
+        except RunFailed:
+            if (said := _failure(storage)) is not None:
+                raise RunFailed(said) from None
+            raise
     print(f"done: {config.out.rstrip('/')}/{RESULT}")
     return DONE
 
@@ -72,18 +90,64 @@ def _look(config: TrainConfig) -> None:
     print(f"training: {sum(group.rows for group in found)} pairs in {config.dataset}", flush=True)
 
 
+def _hold_to(config: TrainConfig, storage: Storage) -> None:
+    """A training that goes on is the one that was begun. Raises ConfigError that names the key that differs."""
+    from shards.dataset import open_dataset
+    from shards.storage import NotFound
+
+    # A dataset counts by what is in it, not by where it lies.
+    now = _flat(config.model_dump(mode="json")) | {"dataset": open_dataset(config.dataset).manifest.sha256}
+    place = storage.sub(CHECKPOINTS)
+    try:
+        begun = json.loads(place.read(SETTINGS))
+    except NotFound:
+        place.write(SETTINGS, json.dumps(now, indent=1).encode())
+        return
+    for key in sorted(now.keys() | begun.keys()):
+        if now.get(key) != begun.get(key):
+            raise ConfigError(
+                f"{key}: {config.out} holds a training with {begun.get(key)!r}, not {now.get(key)!r}; go on with that, "
+                "or choose another --out"
+            )
+
+
+def _flat(values: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        key = before + name
+        if key in _FREE:
+            continue
+        found |= _flat(value, f"{key}.") if isinstance(value, dict) else {key: value}
+    return found
+
+
+def _failure(storage: Storage) -> str | None:
+    """What a worker said that no further try would mend."""
+    from shards.storage import NotFound
+
+    try:
+        return str(json.loads(storage.read(FAILURE))["line"])
+    except NotFound:
+        return None
+
+
 def work(settings: dict[str, Any]) -> None:
     """What each worker of Ray Train does; the first also keeps checkpoints and puts the result."""
     import ray.train
 
+    from ray_jobs.driver import RunFailed
     from shards.dataset import open_dataset
     from shards.storage import open_storage
+    from trainer.examples import RowError
+    from trainer.learn import Diverged
     from trainer.stream import Stream, StreamSettings
 
     config = TrainConfig.model_validate(settings)
     context = ray.train.get_context()
     rank, ranks = context.get_world_rank(), context.get_world_size()
     storage = open_storage(config.out)
+    if (said := _failure(storage)) is not None:  # the same rows would fail again
+        raise RunFailed(said)
     learner = learner_of(config, rank, ranks)
     restore(learner, storage)
 
@@ -105,7 +169,11 @@ def work(settings: dict[str, Any]) -> None:
         config.data.workers,
     )
     with Stream(open_dataset(config.dataset), config.data.split, stream) as batches:
-        learner.run(batches, told, saved)
+        try:
+            learner.run(batches, told, saved)
+        except (Diverged, RowError) as error:
+            storage.write(FAILURE, json.dumps({"line": str(error)}).encode())
+            raise
     if rank == 0:
         put(learner, config, storage.sub(RESULT))
 
@@ -166,13 +234,15 @@ def line_of(line: Line, samples: int) -> str:
 
 def keep(learner: Learner, storage: Storage) -> None:
     """Puts a checkpoint, then the pointer to it, then removes those before the last two."""
+    from shards.local import scratch
+
     checkpoints = storage.sub(CHECKPOINTS)
     name = f"step-{learner.progress.step:08d}"
-    with tempfile.TemporaryDirectory(prefix="spatialpix-checkpoint-") as folder:
-        learner.save(Path(folder))
-        _put_folder(Path(folder), checkpoints.sub(name))
+    with scratch("checkpoint") as folder:
+        learner.save(folder)
+        _put_folder(folder, checkpoints.sub(name))
     checkpoints.write(LATEST, json.dumps({"checkpoint": name}).encode())
-    there = sorted({entry.key.partition("/")[0] for entry in checkpoints.list()} - {LATEST})
+    there = sorted({entry.key.partition("/")[0] for entry in checkpoints.list()} - {LATEST, SETTINGS})
     for old in [other for other in there if other < name][:-1]:
         for entry in list(checkpoints.sub(old).list()):
             checkpoints.sub(old).delete(entry.key)
@@ -180,6 +250,7 @@ def keep(learner: Learner, storage: Storage) -> None:
 
 def restore(learner: Learner, storage: Storage) -> bool:
     """Goes on from the last checkpoint, if there is one. Raises StorageError, OSError."""
+    from shards.local import scratch
     from shards.storage import NotFound
 
     checkpoints = storage.sub(CHECKPOINTS)
@@ -187,28 +258,29 @@ def restore(learner: Learner, storage: Storage) -> bool:
         name = json.loads(checkpoints.read(LATEST))["checkpoint"]
     except NotFound:
         return False
-    with tempfile.TemporaryDirectory(prefix="spatialpix-checkpoint-") as folder:
+    with scratch("checkpoint") as folder:
         kept = checkpoints.sub(name)
         for entry in kept.list():
-            path = Path(folder) / entry.key
+            path = folder / entry.key
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(kept.read(entry.key))
-        learner.restore(Path(folder))
+        learner.restore(folder)
     return True
 
 
 def put(learner: Learner, config: TrainConfig, storage: Storage) -> None:
     """The averaged editor with all that it needs."""
+    from shards.local import scratch
     from trainer.export import export
 
-    with tempfile.TemporaryDirectory(prefix="spatialpix-editor-") as folder:
-        learner.averaged(Path(folder))
-        export(learner.frozen, config.model, Path(folder), config.revision)
+    with scratch("editor") as folder:
+        learner.averaged(folder)
+        export(learner.frozen, config.model, folder, config.revision)
         about = {"seed": config.seed, "steps": learner.progress.step, "samples": learner.progress.seen}
-        (Path(folder) / "training.json").write_text(
+        (folder / "training.json").write_text(
             json.dumps(about | {"learn": config.learn.model_dump()}, indent=1)
         )
-        _put_folder(Path(folder), storage)
+        _put_folder(folder, storage)
 
 
 def _put_folder(folder: Path, storage: Storage) -> None:

@@ -81,7 +81,10 @@ def _masks(row: Mapping[str, Any], cells: int) -> Masks:
     for place, step in enumerate((row["operations"] or ())[:MAX_STEPS]):
         for role, name in enumerate((step["subject"], step["reference"])):
             if name in things:
-                mask = rle_to_mask(things[name]).astype(np.float32)
+                try:
+                    mask = rle_to_mask(things[name]).astype(np.float32)
+                except Exception as error:  # whatever its decoder says
+                    raise RowError(f"pair {row['pair_id']}: the mask of {name} is broken: {error}") from None
                 found[place, role] = cv2.resize(mask, (cells, cells), interpolation=cv2.INTER_AREA)
     return found
 

@@ -35,7 +35,7 @@ class LearnSettings:
     what the rate of the spatial layers is times that, since they begin at random. ema: decay of the averaged weights.
     clip: of the gradient's norm. accumulate: batches a step. every: steps between checkpoints. bf16: arithmetic in
     bfloat16, weights and sums stay in float32. recompute: activations of the UNet anew in the backward pass (gradient
-    checkpointing): less memory, a third more time."""
+    checkpointing): less memory, more time."""
 
     samples: int
     rate: float = 1e-4
@@ -238,7 +238,8 @@ class Learner:
     def restore(self, folder: Path) -> None:
         """What `save` left, into a learner of the same settings. Raises OSError."""
         self.editor.load_state_dict(SpatialEditor.load(folder).state_dict())
-        self._average = load_file(folder / f"{_EMA}.safetensors")
+        device = next(self.editor.parameters()).device
+        self._average = load_file(folder / f"{_EMA}.safetensors", device=str(device))
         flat, state = load_file(folder / _STATE), self._optimizer.state_dict()
         state["state"] = {}
         for name, value in flat.items():

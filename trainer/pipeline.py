@@ -82,7 +82,7 @@ class SpatialPixPipeline:
         sampling: Sampling | None = None,
     ) -> list[Pixels]:
         """Several at once, all of one size. Each result depends on its own seed alone. Raises ValueError for pictures
-        of different sizes."""
+        of different sizes, and for guidance that this editor, or so few steps, cannot give."""
         sampling = sampling or Sampling()
         if len({image.shape for image in images}) != 1:
             raise ValueError("pictures of a batch must be of one size")
@@ -116,6 +116,8 @@ class SpatialPixPipeline:
         if told is not None:
             silent = torch.arange(times * count, device=device) >= count
             context = told.of(torch.arange(count, device=device).repeat(times)).silenced(silent)
+        if sampling.copying is not None and (told is None or told.maps is None):
+            raise ValueError("guidance away from copying needs an editor with grounding: set copying to None")
         negative = Posterior(sampling.dynamic, count, device) if sampling.negative is not None else None
         where = None if sampling.copying is None or told is None else leaving(words, told)
         copy = Posterior(sampling.copying, count, device) if sampling.copying and where is not None else None
@@ -144,6 +146,9 @@ class SpatialPixPipeline:
                     transition_mean(state, state - sigma * pictured, sigma, following), up, mask,
                 )  # fmt: skip
             state = after
+        for asked in (negative, copy):
+            if asked is not None:
+                asked.check()
         return cast(Tensor, state)
 
     def _noise(self, said: Tensor, state: Tensor, sigma: float) -> Tensor:

@@ -48,6 +48,8 @@ natural logarithm of a factor; half turns; the middle of the region."""
 
 NEW = ("add", "count")  # kinds whose subject is yet to come
 
+# Whatever somebody says, a model gets numbers of the size that it was taught with.
+_MOST, _LARGEST = 12.0, 20.0
 # Shares of the picture that a metre and a degree of the camera are about; by how much, only the picture tells.
 _METRE, _DEGREE = 0.25, 1 / 50
 # What an open extent is taken for: the middle of what the sampler draws for it, as shares of the picture.
@@ -109,7 +111,13 @@ def read(text: str, lexicon: Lexicon | None = None) -> Words:
         language, said = parse_any(text, lexicon=lexicon)
     except SpatialError:
         return Words(text)
-    return Words(text if language == "en" else canonical(said, lexicon), steps_of(said, lexicon))
+    steps = steps_of(said, lexicon)
+    if language == "en":
+        return Words(text, steps)
+    try:
+        return Words(canonical(said, lexicon), steps)
+    except SpatialError:  # there are no English words for it
+        return Words(text, steps)
 
 
 def canonical(said: Instruction, lexicon: Lexicon) -> str:
@@ -136,7 +144,9 @@ def _step(said: Instruction, lexicon: Lexicon) -> Step:
     )
     shift, factor, turn, region = _shift(said), _factor(said), _turn(said), _middle(said.region)
     amount = 0.0 if said.amount is None or said.unit is None else said.amount / _AMOUNT_SCALE[said.unit]
-    numbers = (amount, *shift, math.log(factor), turn, *(region or (0.0, 0.0)))
+    said_numbers = (amount, *shift, math.log(factor), turn, *(region or (0.0, 0.0)))
+    numbers = tuple(min(_MOST, max(-_MOST, number)) for number in said_numbers)
+    factor = min(_LARGEST, max(1 / _LARGEST, factor))
     mirrored = said.kind == "mirror"
     target = BY_SHIFT
     if region is not None and said.kind == "place":

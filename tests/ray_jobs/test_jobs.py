@@ -42,6 +42,13 @@ def one_line_error(capsys):
     return error
 
 
+def test_a_log_that_nothing_was_written_to_is_not_left_behind(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert main(["status", "--run", str(tmp_path / "none")]) == 2
+    one_line_error(capsys)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_help_and_usage_load_no_engine():
     code = (
         "import sys, ray_jobs.__main__, ray_jobs.generate, ray_jobs.status, ray_jobs.config\n"

@@ -111,21 +111,43 @@ def test_what_is_wrong_is_said_before_anything_starts(values, tmp_path, capsys):
     assert "learn.sample: unknown key; did you mean 'samples'?" in said("--set", "learn.sample=3")
 
 
-@pytest.mark.parametrize("number", [2])
-def test_workers_of_ray_train_teach_it_and_go_on_alone(values, tmp_path, number, capsys):
+def test_two_workers_of_ray_train_teach_it_and_one_goes_on(values, tmp_path, capsys):
     path = tmp_path / "train.yaml"
     path.write_text(
-        yaml.safe_dump(
-            values | {"out": str(tmp_path / "out"), "workers": {"number": number, "num_cpus": 0.5}}
-        )
+        yaml.safe_dump(values | {"out": str(tmp_path / "out"), "workers": {"number": 2, "num_cpus": 0.5}})
     )
     assert command.main(["train", "--config", str(path)]) == 0
     made = json.loads((tmp_path / "out" / RESULT / "training.json").read_text())
     assert made["samples"] >= 22 and made["steps"] <= 8
     assert "11 pairs" in capsys.readouterr().out
-    one = ["--set", "workers.number=1", "--set", "learn.samples=30"]
-    assert command.main(["train", "--config", str(path), *one]) == 0
-    again = json.loads((tmp_path / "out" / RESULT / "training.json").read_text())
-    assert again["samples"] >= 30 and again["steps"] > made["steps"]
+    more = configured(values, out=str(tmp_path / "out"), learn={"samples": 30, "every": 2})
+    _, lines = taught(more, open_storage(more.out))  # one goes on with what two have left
+    assert lines[0].step == made["steps"] + 1 and lines[-1].seen >= 30
+    capsys.readouterr()
+    assert command.main(["train", "--config", str(path), "--set", "learn.rate=0.5"]) == 2
+    assert (
+        "learn.rate: " in (said := capsys.readouterr().err)
+        and "holds a training with 0.0001, not 0.5" in said
+    )
     weights = SpatialPixPipeline.from_pretrained(tmp_path / "out" / RESULT).editor.state_dict()
     assert all(torch.isfinite(value).all() for value in weights.values())
+
+
+@pytest.mark.slow  # workers start four times
+def test_a_picture_that_is_none_ends_the_job_once_with_the_pairs_name(values, tmp_path, capsys):
+    rows = [pair(n, edited_image={"bytes": b"nothing", "path": "x.png"}) for n in range(2)]
+    publish(open_storage(str(tmp_path / "data")), {"train": rows})
+    path = tmp_path / "train.yaml"
+    changes = {
+        "out": str(tmp_path / "out"),
+        "dataset": str(tmp_path / "data"),
+        "workers": {"number": 1, "num_cpus": 0.5},
+    }
+    path.write_text(yaml.safe_dump(values | changes))
+    assert command.main(["train", "--config", str(path)]) == 1
+    said = capsys.readouterr().err
+    assert (
+        said.count("\n") == 1
+        and "edited_image cannot be decoded" in said
+        and "pair blender-0000000-000000" in said
+    )

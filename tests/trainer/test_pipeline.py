@@ -94,6 +94,14 @@ def test_what_leaves_is_where_it_was_found(pipeline):
     )
 
 
+def test_guidance_that_cannot_be_given_is_refused(pipeline, image):
+    with pytest.raises(ValueError, match="needs an ancestral sampler"):
+        pipeline(image, MOVE, 0, Sampling(steps=1, negative="a picture"))
+    plain = SpatialPixPipeline(SpatialEditor(pipeline.editor.unet, None), pipeline.frozen, pipeline.scheduler)
+    with pytest.raises(ValueError, match="needs an editor with grounding"):
+        plain(image, MOVE, 0, Sampling(steps=2, copying=Dynamic()))
+
+
 def test_pictures_of_two_sizes_are_refused(pipeline, image):
     with pytest.raises(ValueError, match="one size"):
         pipeline.batch([image, image[:40]], [MOVE, MOVE], [0, 1])

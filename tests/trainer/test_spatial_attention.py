@@ -126,6 +126,45 @@ def test_samples_of_a_batch_do_not_mix():
             assert torch.allclose(editor(*alone, context.of([row])), whole[row : row + 1], atol=1e-4)
 
 
+BALL, CAT = (0.25, 0.75), (0.75, 0.5)  # where both are found
+
+
+@pytest.mark.parametrize(
+    ("text", "pairs"),
+    [  # what is there afterwards, and where it was before
+        ("move the red ball 25% to the right", [((0.5, 0.75), BALL), ((0.6, 0.75), (0.35, 0.75))]),
+        ("move the red ball up by 25%", [((0.25, 0.5), BALL)]),
+        (
+            "put the red ball in the upper-right corner",
+            [((5 / 6, 1 / 6), BALL), ((5 / 6 - 0.1, 1 / 6), (0.15, 0.75))],
+        ),
+        ("put the red ball to the right of the cat", [((0.75 + 0.25, 0.5), BALL)]),
+        ("make the red ball 2 times larger", [(BALL, BALL), ((0.45, 0.75), (0.35, 0.75))]),
+        ("zoom in 2x", [((0.5, 0.5), (0.5, 0.5)), ((1.0, 1.0), (0.75, 0.75))]),
+        ("mirror the image", [((0.1, 0.3), (0.9, 0.3))]),
+        ("mirror the red ball", [((0.35, 0.6), (0.15, 0.6))]),
+        ("pan the camera left", [((0.65, 0.5), (0.5, 0.5))]),
+        ("make the red ball blue", [((0.4, 0.1), (0.4, 0.1))]),
+    ],
+)
+def test_each_place_reads_where_its_content_comes_from(text, pairs):
+    encoder = tiny_editor(Parts()).spatial
+    middles = torch.zeros(1, 3, 2) + torch.tensor(BALL), torch.zeros(1, 3, 2) + torch.tensor(CAT)
+    there, before = (torch.tensor(places) for places in zip(*pairs, strict=True))
+    sources = encoder._sources(arrays([read(text)]), *middles, there)
+    assert torch.allclose(sources[0, 0], before, atol=1e-5), text
+
+
+def test_a_swap_reads_both_ways():
+    encoder = tiny_editor(Parts()).spatial
+    middles = torch.zeros(1, 3, 2) + torch.tensor(BALL), torch.zeros(1, 3, 2) + torch.tensor(CAT)
+    sources = encoder._sources(
+        arrays([read("swap the red ball and the cat")]), *middles, torch.tensor([CAT, BALL])
+    )
+    assert torch.allclose(sources[0, 0, 0], torch.tensor(BALL)), "where the cat was the ball is seen"
+    assert torch.allclose(sources[0, 3, 1], torch.tensor(CAT)), "and the cat where the ball was"
+
+
 def test_what_is_yet_to_come_and_what_has_no_name_is_nowhere():
     sentences = ("add a cat", "make it autumn", "zoom in 2x", "remove the cat")
     inputs, words, phrases = batch(sentences)

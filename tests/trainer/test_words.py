@@ -44,6 +44,16 @@ def test_numbers_are_small_and_finite(said):
         assert len(step.numbers) == len(NUMBERS) and all(step.scale)
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["move the ball 1000000000% to the right", "rotate the chair 99999 degrees clockwise",
+     "make the ball 1000000 times larger", "make the ball 100% smaller", "scale the ball by 0"],
+)  # fmt: skip
+def test_whatever_is_said_the_numbers_stay_small(text):
+    for step in read(text).steps:
+        assert np.abs(step.numbers).max() <= 12 and 0.05 <= abs(step.scale[0]) <= 20
+
+
 def number(text: str, name: str) -> float:
     (step,) = read(text).steps
     return step.numbers[NUMBERS.index(name)]
