@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from trainer.learn import Learner, LearnSettings, Line
 
 RESULT, CHECKPOINTS, LATEST = "editor", "checkpoints", "latest.json"
+_MODEL = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 SETTINGS, FAILURE = "training.json", "failure.json"
 # May differ between a training and its going on: where it is, how long, and who does it.
 _FREE = frozenset(
@@ -57,7 +58,7 @@ def _work(arguments: argparse.Namespace) -> int:
     for name in ("out", "dataset"):
         if getattr(arguments, name) is not None:
             values[name] = getattr(arguments, name)
-    config = check(TrainConfig, values, arguments.config)
+    config = _anywhere(check(TrainConfig, values, arguments.config))
     _look(config)
     storage = open_storage(config.out)
     with Lease(storage).acquire(steal=arguments.steal):
@@ -71,6 +72,22 @@ def _work(arguments: argparse.Namespace) -> int:
             raise
     print(f"done: {config.out.rstrip('/')}/{RESULT}")
     return DONE
+
+
+def _anywhere(config: TrainConfig) -> TrainConfig:
+    """Paths of this machine in full: workers have folders of their own. Raises ConfigError for a model's folder that is
+    none."""
+    from shards.storage import open_storage
+
+    model = Path(config.model)
+    if model.is_dir():
+        if missing := [part for part in _MODEL if not (model / part).is_dir()]:
+            raise ConfigError(f"model: {model} holds no diffusion model: there is no {missing[0]} in it")
+    elif model.is_absolute() or config.model.startswith(".") or config.model.count("/") != 1:
+        raise ConfigError(f"model: {config.model} is neither a folder nor a name on the Hub (owner/name)")
+    full = {name: open_storage(getattr(config, name)).uri for name in ("out", "dataset")}
+    full = {name: uri if "://" in uri else str(Path(uri).resolve()) for name, uri in full.items()}
+    return config.model_copy(update=full | ({"model": str(model.resolve())} if model.is_dir() else {}))
 
 
 def _look(config: TrainConfig) -> None:
@@ -99,8 +116,9 @@ def _hold_to(config: TrainConfig, storage: Storage) -> None:
     now = _flat(config.model_dump(mode="json")) | {"dataset": open_dataset(config.dataset).manifest.sha256}
     place = storage.sub(CHECKPOINTS)
     try:
+        place.read(LATEST)
         begun = json.loads(place.read(SETTINGS))
-    except NotFound:
+    except NotFound:  # nothing is kept yet that these settings would have to go with
         place.write(SETTINGS, json.dumps(now, indent=1).encode())
         return
     for key in sorted(now.keys() | begun.keys()):

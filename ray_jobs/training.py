@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -58,10 +59,19 @@ def launch(
             with _told(out):
                 trainer.fit()
         except Exception as error:
-            cause: BaseException = error
-            while cause.__cause__ is not None:
-                cause = cause.__cause__
-            raise RunFailed(f"training failed: {one_line(cause)[:300]}") from error
+            raise RunFailed(f"training failed: {_said(error)[:300]}") from error
+
+
+def _said(error: BaseException) -> str:
+    """What went wrong in a worker, without the traces around it; those are in the log."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    # Ray Train's text is the workers' traces, whose last lines are the exceptions' own.
+    lines = (line for line in reversed(str(error).splitlines()) if _NAMED.match(line))
+    return next(lines, one_line(error))
+
+
+_NAMED = re.compile(r"[A-Za-z_.]+(Error|Exception|Failed|Diverged|Interrupt)\b")
 
 
 def tell(out: str, line: str) -> None:

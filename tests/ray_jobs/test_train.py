@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -108,11 +109,15 @@ def test_what_is_wrong_is_said_before_anything_starts(values, tmp_path, capsys):
     assert "holds no dataset" in said("--dataset", str(tmp_path))
     assert "data.split: 'test' has no rows" in said("--set", "data.split=test")
     assert "layers: the warped read needs grounding" in said("--set", "layers.grounding=false")
+    assert "is neither a folder nor a name on the Hub" in said("--set", "model=/nowhere")
+    assert "holds no diffusion model: there is no unet" in said("--set", f"model={tmp_path}")
     assert "learn.sample: unknown key; did you mean 'samples'?" in said("--set", "learn.sample=3")
 
 
 def test_two_workers_of_ray_train_teach_it_and_one_goes_on(values, tmp_path, capsys):
     path = tmp_path / "train.yaml"
+    # Workers have folders of their own, in which a path that is not whole would lead elsewhere.
+    values = values | {name: os.path.relpath(values[name]) for name in ("dataset", "model")}
     path.write_text(
         yaml.safe_dump(values | {"out": str(tmp_path / "out"), "workers": {"number": 2, "num_cpus": 0.5}})
     )
