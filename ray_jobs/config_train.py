@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from difflib import get_close_matches
+from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, model_validator
 
 from ray_jobs.config import Model
 from ray_jobs.config_base import Share
 from ray_jobs.training import Workers
+from spatial.instruction import KINDS
 
 
 class SpatialLayers(Model):
@@ -26,9 +28,21 @@ class SpatialLayers(Model):
         return self
 
 
+def _kinds(names: tuple[str, ...]) -> tuple[str, ...]:
+    for name in names:
+        if name not in KINDS:
+            near = get_close_matches(name, KINDS, 1)
+            raise ValueError(
+                f"{name!r} is no kind of edit" + (f"; did you mean {near[0]!r}?" if near else "")
+            )
+    return names
+
+
 class Data(Model):
     """batch: examples of a worker's batch. side: pixels. per_block: row groups whose rows are mixed. mirror: share of
-    pairs seen in a mirror, words said anew. workers: processes that decode pictures."""
+    pairs seen in a mirror, words said anew. workers: processes that decode pictures. kinds: of edits to learn from;
+    none for all. phrasings: as `trainer.examples.Seen`. latents: a folder on each machine's own disk, where what the
+    autoencoder made of pictures is kept."""
 
     split: str = "train"
     batch: PositiveInt = 16
@@ -36,6 +50,9 @@ class Data(Model):
     per_block: PositiveInt = 8
     mirror: Share = 0.5
     workers: Annotated[int, Field(ge=0, le=256)] = 2
+    kinds: Annotated[tuple[str, ...], AfterValidator(_kinds)] = ()
+    phrasings: Literal["as_written", "train", "canonical"] = "as_written"
+    latents: str | None = None
 
 
 class Learn(Model):

@@ -19,15 +19,27 @@ from ray_jobs.job import DONE, parser, run_job
 from ray_jobs.training import launch, tell
 
 if TYPE_CHECKING:
+    from shards.dataset import Dataset
     from shards.storage import Storage
+    from trainer.latents import LatentStore
     from trainer.learn import Learner, LearnSettings, Line
+    from trainer.stream import StreamSettings
 
 RESULT, CHECKPOINTS, LATEST = "editor", "checkpoints", "latest.json"
 _MODEL = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 SETTINGS, FAILURE = "training.json", "failure.json"
 # May differ between a training and its going on: where it is, how long, and who does it.
 _FREE = frozenset(
-    {"out", "dataset", "workers", "learn.samples", "learn.every", "data.workers", "learn.recompute"}
+    {
+        "out",
+        "dataset",
+        "workers",
+        "learn.samples",
+        "learn.every",
+        "data.workers",
+        "data.latents",
+        "learn.recompute",
+    }
 )
 
 
@@ -87,7 +99,12 @@ def _anywhere(config: TrainConfig) -> TrainConfig:
         raise ConfigError(f"model: {config.model} is neither a folder nor a name on the Hub (owner/name)")
     full = {name: open_storage(getattr(config, name)).uri for name in ("out", "dataset")}
     full = {name: uri if "://" in uri else str(Path(uri).resolve()) for name, uri in full.items()}
-    return config.model_copy(update=full | ({"model": str(model.resolve())} if model.is_dir() else {}))
+    if model.is_dir():
+        full["model"] = str(model.resolve())
+    data = config.data
+    if data.latents is not None:
+        data = data.model_copy(update={"latents": str(Path(data.latents).resolve())})
+    return config.model_copy(update=full | {"data": data})
 
 
 def _look(config: TrainConfig) -> None:
@@ -97,14 +114,15 @@ def _look(config: TrainConfig) -> None:
     from trainer.stream import groups_of
 
     try:
-        found = groups_of(open_dataset(config.dataset), config.data.split)
+        found = groups_of(open_dataset(config.dataset), config.data.split, frozenset(config.data.kinds))
     except StorageError as error:
         if error.reason != "no_column":
             raise
         raise ConfigError(f"dataset: {one_line(error)}") from None
     if not found:
-        raise ConfigError(f"data.split: {config.data.split!r} has no rows in {config.dataset}")
-    print(f"training: {sum(group.rows for group in found)} pairs in {config.dataset}", flush=True)
+        of = f" of the kinds {', '.join(config.data.kinds)}" if config.data.kinds else ""
+        raise ConfigError(f"data.split: {config.data.split!r} has no rows{of} in {config.dataset}")
+    print(f"training: {sum(group.size for group in found)} pairs in {config.dataset}", flush=True)
 
 
 def _hold_to(config: TrainConfig, storage: Storage) -> None:
@@ -158,7 +176,7 @@ def work(settings: dict[str, Any]) -> None:
     from shards.storage import open_storage
     from trainer.examples import RowError
     from trainer.learn import Diverged
-    from trainer.stream import Stream, StreamSettings
+    from trainer.stream import Stream
 
     config = TrainConfig.model_validate(settings)
     context = ray.train.get_context()
@@ -178,15 +196,10 @@ def work(settings: dict[str, Any]) -> None:
             keep(now, storage)
         ray.train.report({"step": now.progress.step})  # waits for all: nobody runs ahead of a checkpoint
 
-    stream = StreamSettings(
-        config.data.batch,
-        config.data.side,
-        config.seed,
-        config.data.per_block,
-        config.data.mirror,
-        config.data.workers,
-    )
-    with Stream(open_dataset(config.dataset), config.data.split, stream) as batches:
+    dataset, data = open_dataset(config.dataset), config.data
+    store = store_of(config, dataset, learner)
+    learner.kept = None if store is None else store.opened()
+    with Stream(dataset, data.split, stream_of(config), store) as batches:
         try:
             learner.run(batches, told, saved)
         except (Diverged, RowError) as error:
@@ -229,6 +242,27 @@ def learner_of(config: TrainConfig, rank: int = 0, ranks: int = 1) -> Learner:
         return kept
 
     return Learner(editor, frozen, settings_of(config), rank, ranks, reduce, wrap)
+
+
+def stream_of(config: TrainConfig) -> StreamSettings:
+    from trainer.examples import Seen
+    from trainer.stream import StreamSettings
+
+    data = config.data
+    seen = Seen(data.side, data.mirror, data.phrasings)
+    return StreamSettings(data.batch, seen, config.seed, data.per_block, data.workers, frozenset(data.kinds))
+
+
+def store_of(config: TrainConfig, dataset: Dataset, learner: Learner) -> LatentStore | None:
+    """Where latents are kept, if they are."""
+    from trainer.latents import LatentStore, name_of
+
+    if config.data.latents is None:
+        return None
+    split, side = config.data.split, config.data.side
+    rows = sum(file.rows for file in dataset.files("data", split))
+    name = name_of(dataset.manifest.sha256, split, str(side), learner.frozen.identity())
+    return LatentStore(config.data.latents, name, rows, learner.frozen.latents_of(side))
 
 
 def settings_of(config: TrainConfig) -> LearnSettings:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -15,7 +15,9 @@ from spatial.language import parse, say
 from spatial.lexicon import Lexicon
 from spatial.mirror import mirrored
 from spatial.scene import SpatialError
-from trainer.words import MAX_STEPS, Words, read
+from spatial.templates import Chosen
+from trainer.latents import Latents, OpenLatents, Place
+from trainer.words import MAX_STEPS, Words, canonical, read
 
 COLUMNS = (
     "pair_id", "original_image", "edited_image", "edit_prompt", "edit_kind", "language", "operations",
@@ -23,6 +25,7 @@ COLUMNS = (
 )  # fmt: skip
 CELL = 8  # pixels of a latent's side
 Masks = NDArray[np.float32]
+Phrasings = Literal["as_written", "train", "canonical"]
 
 
 class RowError(Exception):
@@ -31,46 +34,71 @@ class RowError(Exception):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Example:
-    """before, after: (s, s, 3) uint8. masks: (steps, 2, s / 8, s / 8), the shares of each cell that the step's subject
-    and reference cover in `before`; zeros where that is not known."""
+    """before, after: (s, s, 3) uint8; None where latents are known. masks: (steps, 2, s / 8, s / 8), the shares of each
+    cell that the step's subject and reference cover in `before`; zeros where that is not known. place: where its
+    latents are kept, if they are. latents: (2, c, s / 8, s / 8), of both pictures."""
 
     pair_id: str
     kind: str
-    before: Pixels
-    after: Pixels
+    before: Pixels | None
+    after: Pixels | None
     words: Words
     masks: Masks
+    place: Place | None = None
+    latents: Latents | None = None
 
 
-def example(row: Mapping[str, Any], side: int, rng: np.random.Generator, mirror: float = 0.0) -> Example:
-    """row: with `COLUMNS`. side: pixels, a multiple of 8. mirror: the odds of seeing the pair in a mirror, with words
-    said anew; only where they are understood.
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """How rows are seen. side: pixels, a multiple of 8. mirror: the odds of seeing a pair in a mirror, with words said
+    anew; only where they are understood. phrasings: "as_written"; "train", by which all that is understood is said
+    anew, without the quarter of templates that tests are worded by; or "canonical", one English wording per meaning."""
+
+    side: int
+    mirror: float = 0.0
+    phrasings: Phrasings = "as_written"
+
+
+def example(
+    row: Mapping[str, Any],
+    seen: Seen,
+    rng: np.random.Generator,
+    number: int | None = None,
+    kept: OpenLatents | None = None,
+) -> Example:
+    """row: with `COLUMNS`. number: of the row in its split. kept: latents, which spare the decoding.
 
     Pictures that are not square are squeezed: shares of the width and height, which instructions speak of, stay.
     Raises RowError.
     """
-    before, after = (_picture(row, name, side) for name in ("original_image", "edited_image"))
-    text, masks = str(row["edit_prompt"] or ""), _masks(row, side // CELL)
-    turned = _turned(text, str(row["language"] or "en"), rng) if rng.random() < mirror else None
-    if turned is not None:
-        text, before, after, masks = turned, before[:, ::-1], after[:, ::-1], masks[..., ::-1]
+    text, masks = str(row["edit_prompt"] or ""), _masks(row, seen.side // CELL)
+    said = _said(text, str(row["language"] or "en"), rng, seen)
+    text, turned = said if said is not None else (text, False)
+    if turned:
+        masks = masks[..., ::-1]
+    place = None if number is None else Place(number, turned)
+    latents = kept.get(place) if kept is not None and place is not None else None
+    before = after = None
+    if latents is None:
+        before, after = (
+            _picture(row, name, seen.side, turned) for name in ("original_image", "edited_image")
+        )
     return Example(
-        str(row["pair_id"]), str(row["edit_kind"] or ""), np.ascontiguousarray(before), np.ascontiguousarray(after),
-        read(text), np.ascontiguousarray(masks),
+        str(row["pair_id"]), str(row["edit_kind"] or ""), before, after, read(text), np.ascontiguousarray(masks),
+        place, latents,
     )  # fmt: skip
 
 
-def _picture(row: Mapping[str, Any], name: str, side: int) -> Pixels:
+def _picture(row: Mapping[str, Any], name: str, side: int, turned: bool) -> Pixels:
     try:
         rgb = decode(row[name])
     except Exception as error:  # whatever a decoder says of bytes from outside
         said = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise RowError(f"pair {row['pair_id']}: {name} cannot be decoded: {said}") from None
-    if rgb.shape[:2] == (side, side):
-        return rgb
-    smaller = side < min(rgb.shape[:2])
-    how = cv2.INTER_AREA if smaller else cv2.INTER_CUBIC
-    return np.asarray(cv2.resize(rgb, (side, side), interpolation=how), np.uint8)
+    if rgb.shape[:2] != (side, side):
+        how = cv2.INTER_AREA if side < min(rgb.shape[:2]) else cv2.INTER_CUBIC
+        rgb = np.asarray(cv2.resize(rgb, (side, side), interpolation=how), np.uint8)
+    return np.ascontiguousarray(rgb[:, ::-1]) if turned else rgb
 
 
 def _masks(row: Mapping[str, Any], cells: int) -> Masks:
@@ -89,9 +117,17 @@ def _masks(row: Mapping[str, Any], cells: int) -> Masks:
     return found
 
 
-def _turned(text: str, language: str, rng: np.random.Generator) -> str | None:
-    """What to say of the mirror image; None where that is not known."""
+def _said(text: str, language: str, rng: np.random.Generator, seen: Seen) -> tuple[str, bool] | None:
+    """Other words for the pair, and whether they are of its mirror image; None where it stays as it is."""
+    turned = bool(rng.random() < seen.mirror)
+    if not turned and seen.phrasings == "as_written":
+        return None
+    templates: Chosen = "train" if seen.phrasings == "train" else "all"
     try:
-        return say(mirrored(parse(text, language)), language, rng, lexicon=Lexicon.default())
-    except SpatialError:
+        meant = parse(text, language)
+        meant = mirrored(meant) if turned else meant
+        if seen.phrasings == "canonical":
+            return canonical(meant, Lexicon.default()), turned
+        return say(meant, language, rng, templates=templates, lexicon=Lexicon.default()), turned
+    except SpatialError:  # not understood, or there are no such words
         return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -44,6 +46,22 @@ class Frozen(nn.Module):
     def device(self) -> torch.device:
         return cast(torch.device, next(self.vae.parameters()).device)
 
+    def identity(self) -> str:
+        """Of the autoencoder: its settings and weights. The same latents come of the same identity."""
+        config = {
+            name: value for name, value in self.vae.config.items() if not name.startswith("_")
+        }  # no paths
+        digest = hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode())
+        for name, value in sorted(self.vae.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
+
+    def latents_of(self, side: int) -> tuple[int, int, int]:
+        """(c, h, w) of a picture's latents. side: pixels, a multiple of 8."""
+        cells = side // 2 ** (len(self.vae.config.block_out_channels) - 1)
+        return self.vae.config.latent_channels, cells, cells
+
     def pixels(self, pictures: Sequence[Pixels]) -> Tensor:
         """(h, w, 3) uint8 each, to (b, 3, h, w) float, -1 to 1."""
         whole = torch.from_numpy(np.stack(pictures)).to(self.device)
@@ -52,14 +70,9 @@ class Frozen(nn.Module):
     @torch.no_grad()
     def source(self, pixels: Tensor) -> Tensor:
         """(b, c, h / 8, w / 8): the mode of the posterior, *without* the scaling factor, as diffusers' InstructPix2Pix
-        pipeline feeds it."""
+        pipeline feeds it. Times that factor it is what is to be learned: not a sample, since the posterior is narrow,
+        and what is kept must not differ from what is not."""
         return cast(Tensor, self.vae.encode(pixels).latent_dist.mode())
-
-    @torch.no_grad()
-    def target(self, pixels: Tensor) -> Tensor:
-        """(b, c, h / 8, w / 8): the mode of the posterior times the scaling factor. Not a sample: the posterior is
-        narrow, and what is cached must not differ from what is not."""
-        return cast(Tensor, self.vae.encode(pixels).latent_dist.mode() * self.vae.config.scaling_factor)
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:

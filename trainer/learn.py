@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from trainer.examples import Example
 from trainer.frozen import Frozen
+from trainer.latents import OpenLatents
 from trainer.model import SpatialEditor
 from trainer.order import Stretch
 from trainer.step import StepSettings, Trained, batch_of, draws, loss_of
@@ -97,7 +98,7 @@ class Learner:
     """An editor being taught, with all that the next step depends on.
 
     rank, ranks: of this process. reduce: the sum of a tensor over all ranks. wrap: makes the model one of several
-    ranks.
+    ranks. kept: where latents are put.
     """
 
     editor: SpatialEditor
@@ -107,6 +108,7 @@ class Learner:
     ranks: int = 1
     reduce: Callable[[Tensor], Tensor] = lambda value: value
     wrap: Callable[[nn.Module], nn.Module] = lambda model: model
+    kept: OpenLatents | None = None
     progress: Progress = Progress()
     _average: dict[str, Tensor] = field(init=False)
     _optimizer: torch.optim.AdamW = field(init=False)
@@ -178,7 +180,7 @@ class Learner:
             torch.autograd.backward(nothing * 0.0)
             return torch.zeros(3, dtype=torch.float64)
         drawn = draws(self.settings.seed, self.progress.step * self.settings.accumulate + part, self.rank)
-        batch = batch_of(examples, self.frozen)
+        batch = batch_of(examples, self.frozen, self.kept)
         with torch.autocast(self.frozen.device.type, torch.bfloat16, enabled=self.settings.bf16):
             losses = loss_of(self._model, self.frozen.objective, batch, self._null, self.settings.step, drawn)
         total = float(losses.total.detach())

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from trainer.examples import Example
 from trainer.frozen import Frozen
+from trainer.latents import OpenLatents
 from trainer.model import SpatialEditor
 from trainer.objective import Objective
 from trainer.spatial_attention import grounding_loss
@@ -58,16 +59,36 @@ class Losses:
     grounding: Tensor
 
 
-def batch_of(examples: Sequence[Example], frozen: Frozen) -> Batch:
-    """Encodes pictures and words."""
+def batch_of(examples: Sequence[Example], frozen: Frozen, kept: OpenLatents | None = None) -> Batch:
+    """Encodes pictures and words. kept: where latents that are made here go, for the next time."""
     words = tuple(one.words for one in examples)
+    modes = _modes(examples, frozen, kept)
     return Batch(
-        frozen.source(frozen.pixels([one.before for one in examples])),
-        frozen.target(frozen.pixels([one.after for one in examples])),
+        modes[:, 0],
+        modes[:, 1] * frozen.vae.config.scaling_factor,
         frozen.text([one.text for one in words]),
         words,
         frozen.phrases(arrays(list(words)).texts),
         torch.stack([torch.from_numpy(one.masks) for one in examples]).to(frozen.device),
+    )
+
+
+def _modes(examples: Sequence[Example], frozen: Frozen, kept: OpenLatents | None) -> Tensor:
+    """(b, 2, c, h, w): of both pictures of each example, without the scaling factor."""
+    new = [one for one in examples if one.latents is None]
+    made: dict[int, Tensor] = {}
+    if new:
+        pictures = [shown for one in new for shown in (one.before, one.after) if shown is not None]
+        encoded = torch.unflatten(frozen.source(frozen.pixels(pictures)), 0, (len(new), 2))
+        made = {id(one): latents for one, latents in zip(new, encoded, strict=True)}
+        for one in new:
+            if kept is not None and one.place is not None:
+                kept.put(one.place, made[id(one)].float().cpu().numpy())
+    return torch.stack(
+        [
+            made[id(one)] if one.latents is None else torch.from_numpy(one.latents).to(frozen.device)
+            for one in examples
+        ]
     )
 
 

@@ -9,49 +9,64 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from multiprocessing import get_context
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from shards.dataset import Dataset
 from shards.storage import StorageError
 from shards.tables import opened
-from trainer.examples import COLUMNS, Example, example
+from trainer.examples import COLUMNS, Example, Seen, example
+from trainer.latents import LatentStore, OpenLatents
 from trainer.order import Block, Stretch, plan, rows_of, steps_of
 
 _READERS = 8
 _AHEAD = 3  # batches being decoded, per process
-_PICTURES = ("original_image", "edited_image")
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A row group of the dataset."""
+    """A row group of the dataset. rows: that it has. first: rows of the split before it. chosen: rows of the kinds that
+    are asked for; None for all."""
 
     path: str
     number: int
     rows: int
+    first: int = 0
+    chosen: tuple[int, ...] | None = None
+
+    @property
+    def size(self) -> int:
+        """Rows to learn from."""
+        return self.rows if self.chosen is None else len(self.chosen)
+
+    def row(self, place: int) -> int:
+        """The row of the group that is the `place`th to learn from."""
+        return place if self.chosen is None else self.chosen[place]
 
 
 @dataclass(frozen=True, slots=True)
 class StreamSettings:
-    """batch: examples of a rank's batch. side: pixels. per_block: row groups whose rows are mixed. mirror: odds.
-    workers: processes that decode; 0 for this one."""
+    """batch: examples of a rank's batch. per_block: row groups whose rows are mixed. workers: processes that decode; 0
+    for this one. kinds: of edits to learn from; none for all."""
 
     batch: int
-    side: int
+    seen: Seen
     seed: int = 0
     per_block: int = 8
-    mirror: float = 0.5
     workers: int = 0
+    kinds: frozenset[str] = frozenset()
 
 
-def groups_of(dataset: Dataset, split: str) -> list[Group]:
-    """All row groups of a split, by path and number; reads footers alone.
+def groups_of(dataset: Dataset, split: str, kinds: frozenset[str] = frozenset()) -> list[Group]:
+    """All row groups of a split that have rows of these kinds, of any if none are named, by path and number. Reads
+    footers, and the column of kinds where some are named.
 
     Raises StorageError("no_column") for a dataset without what an editor learns from, and as `opened` does.
     """
@@ -61,23 +76,36 @@ def groups_of(dataset: Dataset, split: str) -> list[Group]:
             there = set(file.schema_arrow.names)
             if missing := sorted({name.partition(".")[0] for name in COLUMNS} - there):
                 raise StorageError("no_column", f"{dataset.storage.uri}/{path} has no column {missing[0]}")
-            return [Group(path, n, file.metadata.row_group(n).num_rows) for n in range(file.num_row_groups)]
+            return [
+                Group(path, n, file.metadata.row_group(n).num_rows, 0, _chosen(file, n, kinds))
+                for n in range(file.num_row_groups)
+            ]
 
     with ThreadPoolExecutor(_READERS) as pool:
-        return [
-            group
-            for some in pool.map(listed, [f.path for f in dataset.files("data", split)])
-            for group in some
-        ]
+        found = [g for some in pool.map(listed, [f.path for f in dataset.files("data", split)]) for g in some]
+    first, out = 0, []
+    for group in found:
+        out.append(replace(group, first=first))
+        first += group.rows
+    return [group for group in out if group.size]
+
+
+def _chosen(file: pq.ParquetFile, number: int, kinds: frozenset[str]) -> tuple[int, ...] | None:
+    if not kinds:
+        return None
+    column = file.read_row_group(number, columns=["edit_kind"])["edit_kind"].to_pylist()
+    return tuple(row for row, kind in enumerate(column) if kind in kinds)
 
 
 class Stream:
     """One rank's batches. A context manager: its processes end with it."""
 
-    def __init__(self, dataset: Dataset, split: str, settings: StreamSettings) -> None:
-        """Raises StorageError; ValueError for a split without rows."""
-        self.settings, self.groups = settings, groups_of(dataset, split)
-        self._dataset, self._sizes = dataset, [group.rows for group in self.groups]
+    def __init__(
+        self, dataset: Dataset, split: str, settings: StreamSettings, store: LatentStore | None = None
+    ) -> None:
+        """store: latents that spare decoding. Raises StorageError; ValueError for a split without rows."""
+        self.settings, self.groups = settings, groups_of(dataset, split, settings.kinds)
+        self._dataset, self._sizes, self._store = dataset, [group.size for group in self.groups], store
         if not self._sizes:
             raise ValueError(f"{dataset.storage.uri}: split {split!r} has no rows")
         self._processes: Executor | None = None
@@ -110,12 +138,14 @@ class Stream:
         batches = rows_of(planned[rank], self._sizes, settings.seed, epoch, settings.batch)
         waiting: deque[Future[list[Example]]] = deque()
         for rows in self._read(batches):
-            seeds = [(settings.seed, epoch, *place) for place, _ in rows]
-            only = [row for _, row in rows]
+            asked = [
+                _Asked(row, self.groups[group].first + n, (settings.seed, epoch, group, n))
+                for (group, n), row in rows
+            ]
             if self._processes is None:
-                yield _examples(only, seeds, settings.side, settings.mirror)
+                yield _examples(asked, settings.seen, self._store)
                 continue
-            waiting.append(self._processes.submit(_examples, only, seeds, settings.side, settings.mirror))
+            waiting.append(self._processes.submit(_examples, asked, settings.seen, self._store))
             if len(waiting) > _AHEAD * settings.workers:
                 yield waiting.popleft().result()
         while waiting:
@@ -139,8 +169,9 @@ class Stream:
                     tables[group] = self._threads.submit(self._table, group)
                 elif group in coming:
                     break
+            places = [(group, self.groups[group].row(place)) for group, place in batch]
             yield [
-                ((group, row), tables[group].result().slice(row, 1).to_pylist()[0]) for group, row in batch
+                ((group, row), tables[group].result().slice(row, 1).to_pylist()[0]) for group, row in places
             ]
             for group in [group for group in tables if last[group] <= number]:
                 del tables[group]
@@ -151,10 +182,21 @@ class Stream:
             return file.read_row_group(group.number, columns=list(COLUMNS))
 
 
-def _examples(
-    rows: Sequence[dict[str, Any]], seeds: Sequence[Sequence[int]], side: int, mirror: float
-) -> list[Example]:
-    """In a process of its own, or here. The draws of a row are its own, whoever makes it."""
-    return [
-        example(row, side, np.random.default_rng(seed), mirror) for row, seed in zip(rows, seeds, strict=True)
-    ]
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """number: of the row in the split. seed: the draws of a row are its own, whoever makes it."""
+
+    row: dict[str, Any]
+    number: int
+    seed: tuple[int, ...]
+
+
+def _examples(asked: Sequence[_Asked], seen: Seen, store: LatentStore | None) -> list[Example]:
+    """In a process of its own, or here."""
+    kept = None if store is None else _opened(store)
+    return [example(one.row, seen, np.random.default_rng(one.seed), one.number, kept) for one in asked]
+
+
+@cache
+def _opened(store: LatentStore) -> OpenLatents:
+    return store.opened()

@@ -13,13 +13,13 @@ import yaml
 from ray_jobs import __main__ as command
 from ray_jobs.config import check
 from ray_jobs.config_train import TrainConfig
-from ray_jobs.train import CHECKPOINTS, RESULT, keep, learner_of, put, restore
+from ray_jobs.train import CHECKPOINTS, RESULT, keep, learner_of, put, restore, stream_of
 from shards.dataset import open_dataset
 from shards.storage import open_storage
 from tests.datasets import pair, publish
 from tests.trainer.test_step import STARTER
 from trainer.pipeline import Sampling, SpatialPixPipeline
-from trainer.stream import Stream, StreamSettings
+from trainer.stream import Stream
 
 TINY = Sampling(steps=2)
 
@@ -46,8 +46,7 @@ def taught(config: TrainConfig, storage=None):
     if storage is not None:
         restore(learner, storage)
     lines: list = []
-    settings = StreamSettings(config.data.batch, config.data.side, config.seed, config.data.per_block)
-    with Stream(open_dataset(config.dataset), "train", settings) as stream:
+    with Stream(open_dataset(config.dataset), "train", stream_of(config)) as stream:
         learner.run(stream, lines.append, lambda now: keep(now, storage) if storage is not None else None)
     return learner, lines
 

@@ -12,14 +12,16 @@ from shards.storage import open_storage
 from tests.datasets import pair, publish
 from tests.trainer.editors import tiny_unet
 from tests.trainer.test_step import STARTER
+from trainer.examples import Seen
 from trainer.frozen import Frozen
+from trainer.latents import LatentStore
 from trainer.learn import Diverged, Learner, LearnSettings, Line, Progress, is_spatial
 from trainer.model import SpatialEditor
 from trainer.order import Stretch
 from trainer.spatial_attention import Parts
 from trainer.stream import Stream, StreamSettings
 
-STREAM = StreamSettings(batch=3, side=64, seed=5, per_block=2)
+STREAM = StreamSettings(batch=3, seen=Seen(64, 0.5), seed=5, per_block=2)
 SETTINGS = LearnSettings(samples=48, rate=1e-3, warmup=3, every=4, seed=5)
 ROWS = 11
 
@@ -150,3 +152,15 @@ def test_new_layers_are_told_from_the_unets():
     editor = SpatialEditor(tiny_unet(), Parts(), token_width=32)
     own = {name for name, _ in editor.named_parameters() if not is_spatial(name)}
     assert own == {f"unet.{name}" for name, _ in tiny_unet().named_parameters()}
+
+
+def test_kept_latents_change_no_loss(frozen, dataset, tmp_path):
+    wanted = run(learner(frozen), dataset)
+    store = LatentStore(str(tmp_path), "latents-0", ROWS, frozen.latents_of(64))
+    one = learner(frozen)
+    one.kept = store.opened()
+    lines: list[Line] = []
+    with Stream(dataset, "train", STREAM, store) as stream:
+        one.run(stream, lines.append, lambda _: None)
+    assert one.kept.there.any()
+    assert [line.loss for line in lines] == pytest.approx([line.loss for line in wanted], abs=1e-5)
