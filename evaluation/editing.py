@@ -1,0 +1,185 @@
+"""An editor held against a test set: which edits count, what it makes of them, and how sure a difference is."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from evaluation.floor import camera_of
+from evaluation.spatial import NOT_SPATIAL, Outcome, judge, seen
+from filters.reader import Reader, Sighting, seen_yaw
+from shards.dataset import Dataset
+from shards.images import Pixels, decode
+from shards.tables import opened
+from spatial.language import parse, say
+from spatial.lexicon import Lexicon
+from spatial.scene import Pose, SceneObject, SpatialError
+from spatial.templates import Chosen
+
+Row = Mapping[str, Any]
+Edit = Callable[[Sequence[Pixels], Sequence[str], Sequence[int]], Sequence[Pixels]]
+"""Pictures (h, w, 3) uint8 of one size, instructions and seeds, to pictures of that size."""
+
+_COLUMNS = (
+    "pair_id", "scene_id", "original_image", "edited_image", "edit_prompt", "edit_kind", "language", "instructions",
+    "operations", "objects_before", "objects_after", "camera_before", "camera_after", "width", "height",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Case:
+    """An edit to be tried. text: what the editor is told. before, truth: (h, w, 3) uint8. yaws: as `judge` wants."""
+
+    row: Row
+    text: str
+    before: Pixels
+    truth: Pixels
+    yaws: Mapping[str, float]
+
+    @property
+    def kind(self) -> str:
+        return str(self.row["edit_kind"])
+
+    @property
+    def seed(self) -> int:
+        """Of this edit alone, whatever else is tried."""
+        return int.from_bytes(hashlib.sha256(str(self.row["pair_id"]).encode()).digest()[:4], "big")
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    pair_id: str
+    scene_id: str
+    kind: str
+    language: str
+    reason: str | None
+
+    @property
+    def success(self) -> bool:
+        return self.reason is None
+
+
+def cases(dataset: Dataset, split: str = "test", templates: Chosen = "all") -> Iterator[Case]:
+    """The edits of a published dataset's split, in its order.
+
+    templates: how they are worded; "all" leaves the words as they are, "held_out" says them anew by the quarter of
+    phrasings that no training with `data.phrasings: train` has seen. What has no such words stays as it is.
+    """
+    for file in dataset.files("data", split):
+        with opened(dataset.storage, file.path) as parquet:
+            for number in range(parquet.num_row_groups):
+                for row in parquet.read_row_group(number, columns=list(_COLUMNS)).to_pylist():
+                    yield case_of(row, templates)
+
+
+def case_of(row: Row, templates: Chosen = "all") -> Case:
+    text = str(row["edit_prompt"])
+    if templates != "all":
+        draw = np.random.default_rng(list(hashlib.sha256(str(row["pair_id"]).encode()).digest()[:8]))
+        language = str(row["language"] or "en")
+        with suppress(SpatialError):
+            text = say(parse(text, language), language, draw, templates=templates, lexicon=Lexicon.default())
+    return Case(row, text, decode(row["original_image"]), decode(row["edited_image"]), _yaws(row))
+
+
+def _yaws(row: Row) -> dict[str, float]:
+    """How things are turned in the picture after the edit, as the reader says it, where poses are known."""
+    if row["camera_after"] is None:
+        return {}
+    camera = camera_of(row["camera_after"])
+    found = {}
+    for thing in row["objects_after"] or ():
+        if (told := thing.get("pose")) is not None:
+            pose = Pose(tuple(told["position"]), tuple(told["quaternion"]), tuple(told["size"]))
+            found[str(thing["id"])] = seen_yaw(SceneObject(thing["id"], "", thing["name"], pose), camera)
+    return found
+
+
+def judgeable(tried: Sequence[Case], reader: Reader, batch: int = 64) -> list[Case]:
+    """Those that the reader can judge: spatial edits whose true picture it finds to succeed, by the same rules that an
+    editor's picture is held to; turns only of things that look different from different sides. To be asked before any
+    editor is."""
+    spatial = [case for case in tried if not _only(case.row, NOT_SPATIAL)]
+    found = []
+    for start in range(0, len(spatial), batch):
+        some = spatial[start : start + batch]
+        for case, sightings in zip(some, reader.read(np.stack([one.truth for one in some])), strict=True):
+            if not judge(case.row, seen(sightings), case.yaws).success:
+                continue
+            turned = [s for s in case.row["operations"] if s["kind"] == "rotate"]
+            if any(not _turnable(str(step["subject"]), case, sightings) for step in turned):
+                continue
+            found.append(case)
+    return found
+
+
+def _only(row: Row, kinds: frozenset[str]) -> bool:
+    return {step["kind"] for step in row["operations"] or ()} <= kinds
+
+
+def _turnable(name: str, case: Case, sightings: Sequence[Sighting]) -> bool:
+    kinds = {thing["name"] for thing in case.row["objects_after"] if thing["id"] == name}
+    return any(one.kind in kinds and one.yaw is not None for one in sightings)
+
+
+def tried(
+    edit: Edit, chosen: Sequence[Case], reader: Reader, batch: int = 16
+) -> Iterator[tuple[Case, Pixels, Result]]:
+    """What an editor makes of each, in order. All pictures are of one size."""
+    for start in range(0, len(chosen), batch):
+        some = chosen[start : start + batch]
+        made = edit(
+            [case.before for case in some], [case.text for case in some], [case.seed for case in some]
+        )
+        for case, picture, sightings in zip(some, made, reader.read(np.stack(made)), strict=True):
+            yield case, picture, result_of(case, judge(case.row, seen(sightings), case.yaws))
+
+
+def result_of(case: Case, outcome: Outcome) -> Result:
+    row = case.row
+    return Result(str(row["pair_id"]), str(row["scene_id"]), case.kind, str(row["language"]), outcome.reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A mean and its 95% interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def interval(values: Sequence[float], scenes: Sequence[str], seed: int = 0, draws: int = 10_000) -> Interval:
+    """Of the mean, by bootstrap over scenes: edits of one scene rise and fall together. values: one an edit, say the
+    difference of two editors there, or the mean over seeds; scenes: whose each is."""
+    number = {scene: n for n, scene in enumerate(dict.fromkeys(scenes))}
+    at = np.array([number[scene] for scene in scenes])
+    sums = np.bincount(at, np.asarray(values, np.float64))
+    counts = np.bincount(at)
+    picks = np.random.default_rng(seed).integers(len(counts), size=(draws, len(counts)))
+    means = sums[picks].sum(axis=1) / counts[picks].sum(axis=1)
+    low, high = np.quantile(means, (0.025, 0.975))
+    return Interval(float(np.mean(np.asarray(values, np.float64))), float(low), float(high))
+
+
+def digest(chosen: Sequence[Case]) -> str:
+    """sha256 of what is asked and of which pictures: a test set that is frozen has this figure."""
+    total = hashlib.sha256()
+    for case in sorted(chosen, key=lambda one: str(one.row["pair_id"])):
+        total.update(f"{case.row['pair_id']}\0{case.text}\0".encode())
+        total.update(np.ascontiguousarray(case.before).tobytes() + np.ascontiguousarray(case.truth).tobytes())
+    return total.hexdigest()
+
+
+def by_kind(results: Iterable[Result]) -> dict[str, tuple[int, int]]:
+    """{kind: (successes, edits)}."""
+    found: dict[str, tuple[int, int]] = {}
+    for one in results:
+        good, total = found.get(one.kind, (0, 0))
+        found[one.kind] = good + one.success, total + 1
+    return dict(sorted(found.items()))

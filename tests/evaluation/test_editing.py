@@ -1,0 +1,89 @@
+"""A test set says what is asked; editors that do nothing fail it; differences are sure or not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from evaluation.editing import by_kind, cases, digest, interval, judgeable, tried
+from filters.reader import Sighting
+from shards.dataset import open_dataset
+from shards.storage import open_storage
+from spatial.language import parse, say
+from tests.datasets import pair, publish
+
+WORDS = "move the mug 25% to the right"
+
+
+class Sees:
+    """A reader of the pictures that `tests.datasets.pair` draws: it knows each by its pixels."""
+
+    def __init__(self, dataset, blind: tuple[str, ...] = ()) -> None:
+        self.known = {}
+        for case in cases(dataset):
+            for picture, side in ((case.before, "objects_before"), (case.truth, "objects_after")):
+                things = case.row[side] if case.row["pair_id"] not in blind else []
+                self.known[picture.tobytes()] = tuple(self.sighting(thing) for thing in things)
+
+    @staticmethod
+    def sighting(thing) -> Sighting:
+        box = tuple(thing["box"])
+        middle = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
+        return Sighting(thing["name"], thing["color"] or "", "", box, middle, None, 1.0, 1.0, 1.0, 1.0, None)
+
+    def read(self, images):
+        return [self.known[image.tobytes()] for image in images]
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("editing")
+    rows = [pair(n, edit_prompt=WORDS, language="en") for n in range(5)]
+    publish(
+        open_storage(str(folder)), {"test": [*rows, pair(5, kind="lighting", edit_prompt="make it night")]}
+    )
+    return open_dataset(str(folder))
+
+
+def test_who_does_nothing_fails_and_who_makes_the_true_picture_succeeds(dataset):
+    reader = Sees(dataset)
+    chosen = judgeable(list(cases(dataset)), reader)
+    assert len(chosen) == 5, "a change of light is nothing that a reader of things can judge"
+    truth = {case.before.tobytes(): case.truth for case in chosen}
+    for edit, wanted in ((lambda b, t, s: b, 0), (lambda b, t, s: [truth[one.tobytes()] for one in b], 5)):
+        results = [result for *_, result in tried(edit, chosen, reader, batch=2)]
+        assert by_kind(results) == {"move": (wanted, 5)}
+        assert [one.pair_id for one in results] == [case.row["pair_id"] for case in chosen]
+
+
+def test_what_the_reader_cannot_read_in_the_true_picture_is_left_out(dataset):
+    name = next(cases(dataset)).row["pair_id"]
+    assert name not in {
+        case.row["pair_id"] for case in judgeable(list(cases(dataset)), Sees(dataset, (name,)))
+    }
+
+
+def test_words_are_said_anew_by_withheld_phrasings_the_same_each_time(dataset):
+    asked = [case.text for case in cases(dataset, templates="held_out")][:5]
+    assert asked == [case.text for case in cases(dataset, templates="held_out")][:5]
+    meant = parse(WORDS, "en")
+    taught = {say(meant, "en", np.random.default_rng(n), templates="train") for n in range(300)}
+    assert not set(asked) & taught and all(parse(text, "en") == meant for text in asked)
+
+
+def test_a_frozen_set_has_another_figure_when_a_word_or_a_pixel_differs(dataset):
+    chosen = list(cases(dataset))
+    assert digest(chosen) == digest(chosen[::-1]) == digest(list(cases(dataset)))
+    assert digest(chosen) != digest(list(cases(dataset, templates="held_out")))
+    assert digest(chosen) != digest(chosen[1:])
+
+
+def test_the_interval_is_over_scenes_not_over_edits():
+    rng = np.random.default_rng(0)
+    scene = rng.random(40) < 0.5  # all edits of a scene go alike
+    values, scenes = np.repeat(scene, 10).astype(float), [str(n) for n in np.repeat(np.arange(40), 10)]
+    wide, narrow = interval(values, scenes), interval(values, [str(n) for n in range(400)])
+    assert wide.mean == narrow.mean == values.mean()
+    assert wide.low < wide.mean < wide.high
+    assert wide.high - wide.low > 2 * (narrow.high - narrow.low)
+    assert (wide.high - wide.low) / 2 == pytest.approx(1.96 * values.std() / np.sqrt(40), rel=0.15)
