@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 
 from evaluation.floor import camera_of
@@ -64,8 +65,10 @@ class Result:
         return self.reason is None
 
 
-def cases(dataset: Dataset, split: str = "test", templates: Chosen = "all") -> Iterator[Case]:
-    """The edits of a published dataset's split, in its order.
+def cases(
+    dataset: Dataset, split: str = "test", templates: Chosen = "all", side: int | None = None
+) -> Iterator[Case]:
+    """The edits of a published dataset's split, in its order. side: pixels that pictures are scaled to; None for none.
 
     templates: how they are worded; "all" leaves the words as they are, "held_out" says them anew by the quarter of
     phrasings that no training with `data.phrasings: train` has seen. What has no such words stays as it is.
@@ -74,17 +77,25 @@ def cases(dataset: Dataset, split: str = "test", templates: Chosen = "all") -> I
         with opened(dataset.storage, file.path) as parquet:
             for number in range(parquet.num_row_groups):
                 for row in parquet.read_row_group(number, columns=list(_COLUMNS)).to_pylist():
-                    yield case_of(row, templates)
+                    yield case_of(row, templates, side)
 
 
-def case_of(row: Row, templates: Chosen = "all") -> Case:
+def case_of(row: Row, templates: Chosen = "all", side: int | None = None) -> Case:
     text = str(row["edit_prompt"])
     if templates != "all":
         draw = np.random.default_rng(list(hashlib.sha256(str(row["pair_id"]).encode()).digest()[:8]))
         language = str(row["language"] or "en")
         with suppress(SpatialError):
             text = say(parse(text, language), language, draw, templates=templates, lexicon=Lexicon.default())
-    return Case(row, text, decode(row["original_image"]), decode(row["edited_image"]), _yaws(row))
+    before, truth = (_scaled(decode(row[name]), side) for name in ("original_image", "edited_image"))
+    return Case(row, text, before, truth, _yaws(row))
+
+
+def _scaled(rgb: Pixels, side: int | None) -> Pixels:
+    if side is None or rgb.shape[:2] == (side, side):
+        return rgb
+    how = cv2.INTER_AREA if side < min(rgb.shape[:2]) else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(rgb, (side, side), interpolation=how), np.uint8)
 
 
 def _yaws(row: Row) -> dict[str, float]:

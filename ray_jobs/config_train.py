@@ -76,6 +76,19 @@ class Learn(Model):
     recompute: bool = False
 
 
+class Validation(Model):
+    """every: steps between two looks; 0 for none. edits: how many are tried, of as many kinds as there are. split: of
+    the dataset. reader: a folder of `filters.reader`, which says what is in a picture. templates: how edits are worded.
+    steps: of the sampler."""
+
+    every: Annotated[int, Field(ge=0)] = 0
+    edits: PositiveInt = 64
+    split: str = "validation"
+    reader: str = "models/starter/weights/reader"
+    templates: Literal["all", "train", "held_out"] = "all"
+    steps: PositiveInt = 12
+
+
 class TrainConfig(Model):
     """dataset: a published dataset's folder, or one version's. model: the text-to-image model to begin with, or an
     editor of InstructPix2Pix's form: a folder, or a name on the Hub with `revision`."""
@@ -88,4 +101,5 @@ class TrainConfig(Model):
     layers: SpatialLayers = SpatialLayers()
     data: Data = Data()
     learn: Learn
+    validation: Validation = Validation()
     workers: Workers = Workers()

@@ -182,7 +182,7 @@ def contact_sheet(
         below = y + height + line // 2
         tag = draw.textlength(cell.tag, font)
         draw.text((x + wide - tag, below), cell.tag, "#6b7789", font)
-        for number, words in enumerate(_wrapped(cell.sentence, font, wide - tag - line, lines=2)):
+        for number, words in enumerate(wrapped(cell.sentence, font, wide - tag - line, lines=2)):
             draw.text((x, below + number * line), words, "#1b2230", font)
     return sheet
 
@@ -251,7 +251,7 @@ def _dashes(closed: NDArray[np.float64], length: float | None) -> list[NDArray[n
     return [np.stack([np.interp(step, along, ring[:, axis]) for axis in (0, 1)], axis=1) for step in steps]
 
 
-def _wrapped(text: str, font: ImageFont.FreeTypeFont, width: float, lines: int) -> list[str]:
+def wrapped(text: str, font: ImageFont.FreeTypeFont, width: float, lines: int) -> list[str]:
     """The text in at most so many lines of `width` pixels; an ellipsis where that is too little."""
     words, found = text.split(), list[str]()
     while words and len(found) < lines:

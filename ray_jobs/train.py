@@ -19,6 +19,7 @@ from ray_jobs.job import DONE, parser, run_job
 from ray_jobs.training import launch, tell
 
 if TYPE_CHECKING:
+    from ray_jobs.validation import Figures
     from shards.dataset import Dataset
     from shards.storage import Storage
     from trainer.latents import LatentStore
@@ -104,11 +105,13 @@ def _anywhere(config: TrainConfig) -> TrainConfig:
     data = config.data
     if data.latents is not None:
         data = data.model_copy(update={"latents": str(Path(data.latents).resolve())})
-    return config.model_copy(update=full | {"data": data})
+    looks = config.validation.model_copy(update={"reader": str(Path(config.validation.reader).resolve())})
+    return config.model_copy(update=full | {"data": data, "validation": looks})
 
 
 def _look(config: TrainConfig) -> None:
     """What is wrong with the data is said before workers start. Raises ConfigError, StorageError."""
+    from ray_jobs.validation import reader_of
     from shards.dataset import open_dataset
     from shards.storage import StorageError
     from trainer.stream import groups_of
@@ -119,6 +122,14 @@ def _look(config: TrainConfig) -> None:
         if error.reason != "no_column":
             raise
         raise ConfigError(f"dataset: {one_line(error)}") from None
+    asked = config.validation
+    if asked.every % config.learn.every:
+        raise ConfigError(
+            f"validation.every: {asked.every} is no multiple of learn.every ({config.learn.every}); looks are at "
+            "checkpoints"
+        )
+    if asked.every:
+        reader_of(asked)
     if not found:
         of = f" of the kinds {', '.join(config.data.kinds)}" if config.data.kinds else ""
         raise ConfigError(f"data.split: {config.data.split!r} has no rows{of} in {config.dataset}")
@@ -172,6 +183,7 @@ def work(settings: dict[str, Any]) -> None:
     import ray.train
 
     from ray_jobs.driver import RunFailed
+    from ray_jobs.validation import Validator
     from shards.dataset import open_dataset
     from shards.storage import open_storage
     from trainer.examples import RowError
@@ -191,12 +203,21 @@ def work(settings: dict[str, Any]) -> None:
         if rank == 0 and (line.step < 4 or line.step % 10 == 0):
             tell(config.out, line_of(line, config.learn.samples))
 
+    dataset, data = open_dataset(config.dataset), config.data
+    try:
+        validator = Validator(config, dataset, storage) if rank == 0 and config.validation.every else None
+    except ConfigError as error:
+        storage.write(FAILURE, json.dumps({"line": str(error)}).encode())
+        raise
+
     def saved(now: Learner) -> None:
         if rank == 0:
             keep(now, storage)
+        if validator is not None and validator.due(now.progress.step):
+            figures = validator.look(now, config.model, config.revision)
+            tell(config.out, validated(figures))
         ray.train.report({"step": now.progress.step})  # waits for all: nobody runs ahead of a checkpoint
 
-    dataset, data = open_dataset(config.dataset), config.data
     store = store_of(config, dataset, learner)
     learner.kept = None if store is None else store.opened()
     with Stream(dataset, data.split, stream_of(config), store) as batches:
@@ -275,6 +296,11 @@ def settings_of(config: TrainConfig) -> LearnSettings:
         learn.samples, learn.rate, learn.spatial, learn.warmup, learn.decay, learn.ema, learn.clip, learn.accumulate,
         learn.every, config.seed, learn.bf16, learn.recompute, step,
     )  # fmt: skip
+
+
+def validated(figures: Figures) -> str:
+    kinds = ", ".join(f"{kind} {good}/{total}" for kind, (good, total) in figures.by_kind.items())
+    return f"training: step {figures.step}, {figures.success:.1%} of {figures.edits} held-out edits succeed ({kinds})"
 
 
 def line_of(line: Line, samples: int) -> str:

@@ -6,6 +6,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from itertools import count
 from pathlib import Path
@@ -212,12 +213,22 @@ class Learner:
                     self._average[name].lerp_(value, 1 - decay)
         return rate
 
-    def averaged(self, folder: Path) -> None:
-        """Saves the averaged weights, as `SpatialEditor.load` reads them."""
+    @contextmanager
+    def as_averaged(self) -> Iterator[SpatialEditor]:
+        """The editor with averaged weights, for as long as the context lasts."""
         current = {name: value.detach().clone() for name, value in self.editor.state_dict().items()}
         self.editor.load_state_dict(self._average)
-        self.editor.save(folder)
-        self.editor.load_state_dict(current)
+        self.editor.eval()
+        try:
+            yield self.editor
+        finally:
+            self.editor.load_state_dict(current)
+            self.editor.train()
+
+    def averaged(self, folder: Path) -> None:
+        """Saves the averaged weights, as `SpatialEditor.load` reads them."""
+        with self.as_averaged() as editor:
+            editor.save(folder)
 
     def save(self, folder: Path) -> None:
         """All that the next step depends on. folder: one that is empty."""

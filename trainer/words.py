@@ -125,6 +125,15 @@ def canonical(said: Instruction, lexicon: Lexicon) -> str:
     return say(said, "en", np.random.default_rng(0), lexicon=lexicon)
 
 
+def canonical_text(text: str, lexicon: Lexicon | None = None) -> str:
+    """The words as one English wording per meaning, where they are understood; else as they are."""
+    lexicon = lexicon or Lexicon.default()
+    try:
+        return canonical(parse_any(text, lexicon=lexicon)[1], lexicon)
+    except SpatialError:
+        return text
+
+
 def steps_of(said: Instruction, lexicon: Lexicon) -> tuple[Step, ...]:
     """ "It" is whatever the step before was about."""
     steps: list[Step] = []

@@ -6,33 +6,13 @@ import numpy as np
 import pytest
 
 from evaluation.editing import by_kind, cases, digest, interval, judgeable, tried
-from filters.reader import Sighting
 from shards.dataset import open_dataset
 from shards.storage import open_storage
 from spatial.language import parse, say
 from tests.datasets import pair, publish
+from tests.readers import Sees
 
 WORDS = "move the mug 25% to the right"
-
-
-class Sees:
-    """A reader of the pictures that `tests.datasets.pair` draws: it knows each by its pixels."""
-
-    def __init__(self, dataset, blind: tuple[str, ...] = ()) -> None:
-        self.known = {}
-        for case in cases(dataset):
-            for picture, side in ((case.before, "objects_before"), (case.truth, "objects_after")):
-                things = case.row[side] if case.row["pair_id"] not in blind else []
-                self.known[picture.tobytes()] = tuple(self.sighting(thing) for thing in things)
-
-    @staticmethod
-    def sighting(thing) -> Sighting:
-        box = tuple(thing["box"])
-        middle = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
-        return Sighting(thing["name"], thing["color"] or "", "", box, middle, None, 1.0, 1.0, 1.0, 1.0, None)
-
-    def read(self, images):
-        return [self.known[image.tobytes()] for image in images]
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 
@@ -9,14 +10,17 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from PIL import Image
 
 from ray_jobs import __main__ as command
 from ray_jobs.config import check
 from ray_jobs.config_train import TrainConfig
-from ray_jobs.train import CHECKPOINTS, RESULT, keep, learner_of, put, restore, stream_of
+from ray_jobs.train import CHECKPOINTS, RESULT, keep, learner_of, put, restore, stream_of, validated
+from ray_jobs.validation import Validator
 from shards.dataset import open_dataset
 from shards.storage import open_storage
 from tests.datasets import pair, publish
+from tests.readers import Sees
 from tests.trainer.test_step import STARTER
 from trainer.pipeline import Sampling, SpatialPixPipeline
 from trainer.stream import Stream
@@ -110,6 +114,10 @@ def test_what_is_wrong_is_said_before_anything_starts(values, tmp_path, capsys):
     assert "layers: the warped read needs grounding" in said("--set", "layers.grounding=false")
     assert "is neither a folder nor a name on the Hub" in said("--set", "model=/nowhere")
     assert "holds no diffusion model: there is no unet" in said("--set", f"model={tmp_path}")
+    assert "validation.every: 3 is no multiple of learn.every (2)" in said("--set", "validation.every=3")
+    assert "validation.reader: no config.json" in said(
+        "--set", "validation.every=2", "--set", f"validation.reader={tmp_path}"
+    )
     assert "learn.sample: unknown key; did you mean 'samples'?" in said("--set", "learn.sample=3")
 
 
@@ -155,3 +163,26 @@ def test_a_picture_that_is_none_ends_the_job_once_with_the_pairs_name(values, tm
         and "edited_image cannot be decoded" in said
         and "pair blender-0000000-000000" in said
     )
+
+
+def test_held_out_edits_are_tried_on_the_way_and_the_editor_learns_on_as_before(
+    values, tmp_path, monkeypatch
+):
+    rows = [pair(n, edit_prompt="move the mug 25% to the right") for n in range(8)]
+    publish(open_storage(str(tmp_path / "data")), {"train": rows[:6], "validation": rows[6:]})
+    dataset = open_dataset(str(tmp_path / "data"))
+    monkeypatch.setattr("ray_jobs.validation.reader_of", lambda _: Sees(dataset, split="validation"))
+    looks = {"every": 2, "edits": 1, "steps": 2}
+    config = configured(values, dataset=str(tmp_path / "data"), validation=looks)
+    learner, storage = learner_of(config), open_storage(str(tmp_path / "out"))
+    validator = Validator(config, dataset, storage)
+    before = {name: value.clone() for name, value in learner.editor.state_dict().items()}
+    figures = validator.look(learner, config.model, None)
+    assert (figures.edits, figures.unread, figures.by_kind) == (1, 0, {"move": (0, 1)})
+    assert all(torch.equal(value, before[name]) for name, value in learner.editor.state_dict().items())
+    assert learner.editor.training, "the next step would not learn"
+    kept = storage.sub("validation")
+    assert json.loads(kept.read("step-00000000.json"))["success"] == 0
+    assert Image.open(io.BytesIO(kept.read("step-00000000.png"))).size[0] > 300
+    validator.look(learner, config.model, None)  # a step that is done again
+    assert "0.0% of 1 held-out edits" in validated(figures)

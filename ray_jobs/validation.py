@@ -1,0 +1,106 @@
+"""How an editor does while it is being taught: a few held-out edits, judged as `evaluation.spatial` judges, and a sheet
+of pictures. Figures and pictures lie under `out`/validation."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from ray_jobs.config import ConfigError, one_line
+from ray_jobs.config_train import TrainConfig, Validation
+
+if TYPE_CHECKING:
+    from evaluation.editing import Case
+    from filters.reader import Reader
+    from shards.dataset import Dataset
+    from shards.storage import Storage
+    from trainer.learn import Learner
+
+FOLDER = "validation"
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """edits: how many were tried. success: share of them. unread: edits left out, since the reader could not judge
+    their true picture. by_kind: {kind: (successes, edits)}."""
+
+    step: int
+    edits: int
+    success: float
+    unread: int
+    by_kind: dict[str, tuple[int, int]]
+
+
+class Validator:
+    """Held-out edits, chosen once, before the editor has learned anything."""
+
+    def __init__(self, config: TrainConfig, dataset: Dataset, storage: Storage) -> None:
+        """Raises ConfigError for a reader that is not there and a split without edits that can be judged."""
+        from evaluation.editing import cases, judgeable
+
+        asked = config.validation
+        self._config, self._storage = asked, storage.sub(FOLDER)
+        self._side, self._reader = config.data.side, reader_of(asked)
+        there = list(cases(dataset, asked.split, asked.templates, self._side))
+        chosen = judgeable(there, self._reader)
+        self._unread = len(there) - len(chosen)
+        self._chosen = _by_turns(chosen, asked.edits)
+        if not self._chosen:
+            raise ConfigError(
+                f"validation: split {asked.split!r} has no edits that the reader can judge; set validation.every=0"
+            )
+
+    def due(self, step: int) -> bool:
+        return step % self._config.every == 0
+
+    def look(self, learner: Learner, model: str, revision: str | None) -> Figures:
+        """Tries the averaged weights and puts figures and pictures. Raises StorageError."""
+        from diffusers import EulerAncestralDiscreteScheduler
+
+        from evaluation.editing import by_kind, tried
+        from ray_jobs.edit_sheet import Tried, edit_sheet
+        from trainer.pipeline import Sampling, SpatialPixPipeline
+
+        scheduler = EulerAncestralDiscreteScheduler.from_pretrained(
+            model, subfolder="scheduler", revision=revision
+        )
+        sampling, shown, results = Sampling(self._config.steps), list[Tried](), []
+        with learner.as_averaged() as editor:
+            pipeline = SpatialPixPipeline(editor, learner.frozen, scheduler)
+            for case, made, result in tried(
+                lambda before, texts, seeds: pipeline.batch(before, texts, seeds, sampling),
+                self._chosen,
+                self._reader,
+            ):
+                results.append(result)
+                shown.append(Tried(case.before, made, case.truth, case.text, case.kind, result.reason))
+        success = sum(result.success for result in results) / len(results)
+        figures = Figures(learner.progress.step, len(results), success, self._unread, by_kind(results))
+        name = f"step-{figures.step:08d}"
+        for key, data in (
+            (f"{name}.json", json.dumps(asdict(figures)).encode()),
+            (f"{name}.png", edit_sheet(shown[:36])),
+        ):
+            self._storage.delete(key)  # of a step that is done again
+            self._storage.write(key, data)
+        return figures
+
+
+def reader_of(asked: Validation) -> Reader:
+    from filters.reader import Reader
+
+    try:
+        return Reader.load(asked.reader)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"validation.reader: {one_line(error)}") from None
+
+
+def _by_turns(chosen: list[Case], most: int) -> list[Case]:
+    """One of each kind, then another of each, and so on."""
+    turns: dict[str, int] = {}
+    order = []
+    for place, case in enumerate(chosen):
+        turns[case.kind] = turns.get(case.kind, -1) + 1
+        order.append((turns[case.kind], place))
+    return [chosen[place] for _, place in sorted(order)[:most]]
