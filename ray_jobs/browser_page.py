@@ -10,9 +10,8 @@ from __future__ import annotations
 import functools
 import logging
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import gradio as gr
 import pyarrow as pa
@@ -24,11 +23,11 @@ from ray_jobs.browser_pictures import BOXES, MASKS, Opened, caption, decoded, dr
 from shards.storage import StorageError
 
 log = logging.getLogger(__name__)
-F = TypeVar("F", bound=Callable[..., Any])
 
 SIZES = (12, 24, 48)
 _LABELS = {"edit_kind": "kind of edit"}
 _TICK_S = 3.0
+_UNEXPECTED = "something unexpected happened; the log file of this job has the trace"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,21 +61,6 @@ def build(catalogue: Catalogue) -> gr.Blocks:
     return _Page(catalogue).blocks
 
 
-def _safe(method: F) -> F:
-    """A callback whose unexpected errors are one line on the page and a trace in the log file."""
-
-    @functools.wraps(method)
-    def call(*arguments: Any, **named: Any) -> Any:
-        try:
-            return method(*arguments, **named)
-        except Exception as error:
-            log.exception("unexpected")
-            line = "something unexpected happened; the log file of this job has the trace"
-            raise gr.Error(line, print_exception=False) from error
-
-    return call  # type: ignore[return-value]
-
-
 class _Page:
     def __init__(self, catalogue: Catalogue) -> None:
         self.catalogue = catalogue
@@ -90,6 +74,7 @@ class _Page:
             self.listing, self.at = gr.State(Listing()), gr.State(1)
             self.seen, self.opened = gr.State(None), gr.State(None)
             self.head = gr.HTML(js_on_load=None)
+            self.unexpected = gr.HTML(js_on_load=None, visible=False, elem_id="sp-unexpected")
             if self.run is None:
                 self._pairs()
             else:
@@ -177,7 +162,10 @@ class _Page:
 
     def _wire(self) -> None:
         # Not preprocessed: Gradio's own checks end in a trace, for a page that was open while the server was new.
-        hidden: dict[str, Any] = {"api_visibility": "private", "preprocess": False}
+        # Not queued: a queue's answers come by a stream that the server ends when nothing is left to answer. A question
+        # that comes while it ends waits for ever, and with it all later ticks. A plain request has its own answer.
+        hidden: dict[str, Any] = {"api_visibility": "private", "preprocess": False, "queue": False}
+        on = functools.partial(self._on, **hidden)
         queries = [self.text, self.score, self.least, self.most, *self.facets, self.size]
         grid = [self.listing, self.at, self.trouble, self.grid, self.range, self.page]
         pair = [self.opened, self.grid_side, self.pair_side, self.slider, self.words, self.facts, self.operations,
@@ -185,41 +173,60 @@ class _Page:
         choices = [self.seen, *self.facets, self.score]
         changed = [self.text.submit, self.least.submit, self.most.submit, self.size.change, self.least.blur,
                    self.most.blur, *(facet.change for facet in self.facets)]  # fmt: skip
-        self.blocks.load(self._head, None, self.head, **hidden)
-        self.blocks.load(self._choices, None, choices, **hidden)
-        self.blocks.load(self._first, queries, grid, **hidden)
-        gr.on(changed, self._first, queries, grid, trigger_mode="always_last", **hidden)
-        self.score.change(self._scored, queries, [self.least, self.most, *grid], **hidden)
-        self.clear.click(self._cleared, self.size, [*queries[:-1], *grid], **hidden)
-        turns = {"outputs": grid, "trigger_mode": "always_last", **hidden}
-        self.previous.click(self._turned_back, [self.at, *queries], **turns)
-        self.next.click(self._turned, [self.at, *queries], **turns)
-        self.page.submit(self._turned_to, [self.page, *queries], **turns)
-        self.grid.select(self._select, [self.listing, self.at, self.size, self.overlay], pair, **hidden)
+        on(self.blocks.load, self._head, None, [self.head], by_hand=False)
+        on(self.blocks.load, self._choices, None, choices, by_hand=False)
+        on(self.blocks.load, self._first, queries, grid, by_hand=False)
+        last = {"trigger_mode": "always_last"}
+        on(functools.partial(gr.on, changed), self._first, queries, grid, **last)
+        on(self.score.change, self._scored, queries, [self.least, self.most, *grid])
+        on(self.clear.click, self._cleared, [self.size], [*queries[:-1], *grid])
+        on(self.previous.click, self._turned_back, [self.at, *queries], grid, **last)
+        on(self.next.click, self._turned, [self.at, *queries], grid, **last)
+        on(self.page.submit, self._turned_to, [self.page, *queries], grid, **last)
+        on(self.grid.select, self._select, [self.listing, self.at, self.size, self.overlay], pair)
         for event in (self.grid.select, self.earlier.click, self.later.click):
             event(None, None, None, js="() => window.scrollTo({top: 0})", **hidden)
         for button, turned in ((self.earlier, self._earlier), (self.later, self._later)):
-            button.click(turned, [self.listing, self.opened, self.overlay], pair, **hidden)
-        self.overlay.change(self._drawn, [self.opened, self.overlay], self.slider, **hidden)
+            on(button.click, turned, [self.listing, self.opened, self.overlay], pair)
+        on(self.overlay.change, self._drawn, [self.opened, self.overlay], [self.slider])
         sides = [self.grid_side, self.pair_side]
-        self.back.click(self._back, [self.listing, self.opened, self.size], [*sides, *grid], **hidden)
+        on(self.back.click, self._back, [self.listing, self.opened, self.size], [*sides, *grid])
         if self.run is not None:
-            quiet = {"show_progress": "hidden", **hidden}
-            self.blocks.load(self._figures, None, self.progress, **quiet)
+            quiet: dict[str, Any] = {"show_progress": "hidden", "by_hand": False}
+            on(self.blocks.load, self._figures, None, [self.progress], **quiet)
             ticked = [self.listing, self.at, self.seen, *queries]
             figures = [self.head, self.progress]
-            gr.Timer(_TICK_S).tick(self._ticked, ticked, [*figures, *choices, *grid], **quiet)
+            on(gr.Timer(_TICK_S).tick, self._ticked, ticked, [*figures, *choices, *grid], **quiet)
+
+    def _on(
+        self, event: Any, method: Any, inputs: Any, outputs: list[Any], by_hand: bool = True, **how: Any
+    ) -> None:
+        """Wires a callback whose unexpected errors are one line on the page and a trace in the log file.
+
+        by_hand: a person asked for it, so a line about what they did before goes away.
+        """
+
+        @functools.wraps(method)
+        def call(*arguments: Any, **named: Any) -> list[Any]:
+            try:
+                found = method(*arguments, **named)
+            except Exception:  # not raised: Gradio's page shows only the errors of queued events
+                log.exception("unexpected")
+                line = gr.update(value=html.troubles([_UNEXPECTED]), visible=True)
+                return [*[gr.skip() for _ in outputs], line]
+            told = gr.update(value="", visible=False) if by_hand else gr.skip()
+            return [*(found if len(outputs) > 1 else [found]), told]
+
+        event(call, inputs, [*outputs, self.unexpected], **how)
 
     # --- callbacks --------------------------------------------------------------------------------------------------
 
     def _state(self) -> tuple[pa.Table, Progress | None]:
         return self.run.state() if self.run is not None else (self.catalogue.table(), None)
 
-    @_safe
     def _head(self) -> str:
         return html.head(self.catalogue, *self._state())
 
-    @_safe
     def _choices(self) -> list[Any]:
         """What there is to choose from, and the table that has it."""
         table = self.catalogue.table()
@@ -246,11 +253,9 @@ class _Page:
         query = Query(chosen, str(text or ""), score if score in SCORES else None, *ends)
         return Listing(table, search(table, query), note)
 
-    @_safe
     def _first(self, *queries: Any) -> list[Any]:
         return self._page_of(self._found(*queries), 1, queries[-1])
 
-    @_safe
     def _scored(self, *queries: Any) -> list[Any]:
         """Another score has another range, so the limits of the one before it go."""
         text, score, _, _, *rest = queries
@@ -259,20 +264,16 @@ class _Page:
         limits = [gr.update(value="", placeholder=end) for end in shown]
         return [*limits, *self._first(text, score, "", "", *rest)]
 
-    @_safe
     def _cleared(self, size: int) -> list[Any]:
         nothing: list[Any] = ["", "", "", "", *[[] for _ in self.facets]]
         return [*nothing, *self._first(*nothing, size)]
 
-    @_safe
     def _turned_back(self, at: int, *queries: Any) -> list[Any]:
         return self._page_of(self._found(*queries), at - 1, queries[-1])
 
-    @_safe
     def _turned(self, at: int, *queries: Any) -> list[Any]:
         return self._page_of(self._found(*queries), at + 1, queries[-1])
 
-    @_safe
     def _turned_to(self, page: int | None, *queries: Any) -> list[Any]:
         return self._page_of(self._found(*queries), page or 1, queries[-1])
 
@@ -300,17 +301,14 @@ class _Page:
         state = self._state()[1]
         return state is not None and not (state.finished and state.read + len(state.troubles) >= state.units)
 
-    @_safe
     def _select(
         self, listing: Listing, at: int, size: int, overlay: list[str], event: gr.SelectData
     ) -> list[Any]:
         return self._open(listing, (at - 1) * _size(size) + int(event.index), overlay)
 
-    @_safe
     def _earlier(self, listing: Listing, opened: Opened | None, overlay: list[str]) -> list[Any]:
         return self._open(listing, opened.place - 1 if opened else 0, overlay)
 
-    @_safe
     def _later(self, listing: Listing, opened: Opened | None, overlay: list[str]) -> list[Any]:
         return self._open(listing, opened.place + 1 if opened else 0, overlay)
 
@@ -347,22 +345,18 @@ class _Page:
             details,
         ]
 
-    @_safe
     def _drawn(self, opened: Opened | None, overlay: list[str]) -> Any:
         return gr.skip() if opened is None else drawn(opened, overlay)
 
-    @_safe
     def _back(self, listing: Listing, opened: Opened | None, size: int) -> list[Any]:
         """To the page that has the pair that was last looked at."""
         page = opened.place // _size(size) + 1 if opened else 1
         return [gr.update(visible=True), gr.update(visible=False), *self._page_of(listing, page, size)]
 
-    @_safe
     def _figures(self) -> str:
         table, state = self._state()
         return html.progress(state or Progress(), table)
 
-    @_safe
     def _ticked(self, listing: Listing, at: int, seen: pa.Table | None, *queries: Any) -> list[Any]:
         """A run's figures; where there are other pairs than a moment ago, also choices and numbers.
 

@@ -115,8 +115,10 @@ def slider_pictures(page):
 
 
 def is_calm(page, address):
-    """Nobody else was asked for anything, no foreign script ran, nothing went wrong."""
+    """Nobody else was asked for anything, no foreign script ran, nothing went wrong or may wait for ever."""
     assert [asked for asked in page.asked if not asked.startswith((address, "data:", "blob:"))] == []
+    # Gradio's queue loses answers: what is asked while its stream ends is answered to nobody.
+    assert [asked for asked in page.asked if "/queue/" in asked] == []
     assert page.page.evaluate("window.hacked") is None
     assert page.said == []
 
@@ -128,7 +130,7 @@ def test_pairs_are_found_by_page_words_and_filters(browser, dataset):
     with visit(browser, dataset) as page:
         grid_is(page, 12)
         assert ground(page) > 600
-        assert page.texts(".sp-head h1") == ["spatial-demo 1.0.0"]
+        page.reads(".sp-head h1", "spatial-demo 1.0.0")
         assert page.texts(".sp-head .figures span") == ["32 pairs", "30 train", "2 test"]
         first = page.texts(GRID)
         assert page.texts(".sp-range") == ["1–12 of 32"]
@@ -268,7 +270,7 @@ def test_run_shows_rejected_pairs_with_reasons_and_grows_while_one_looks(browser
         visit(browser, address) as page,
     ):
         page.reads(".sp-head .note", "this run has no pairs yet")
-        assert page.texts(".sp-range") == ["no pair fits so far"]
+        page.reads(".sp-range", "no pair fits so far")
         failed = unmade(3, "failed", "error_ValueError", HOSTILE)
         commit(run, [pair(0), hostile(1), unmade(2, "rejected", "no_room"), failed], {1: "wrong_amount"})
         grid_is(page, 4)
