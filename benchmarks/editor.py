@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from evaluation.editing import Case, Edit, Result, by_kind, cases, digest, interval, judgeable, tried
+from evaluation.paraphrases import paraphrases
 from filters.reader import Reader
 from ray_jobs.edit_sheet import Tried, edit_sheet, varied
 from shards.dataset import open_dataset
@@ -52,8 +53,8 @@ def main() -> None:
     dataset = open_dataset(arguments.dataset)
     templates: Chosen = "held_out" if arguments.words == "withheld" else "all"
     chosen = judgeable(list(cases(dataset, arguments.split, templates)), reader)
-    if arguments.paraphrases:
-        chosen = paraphrased(chosen, Path(arguments.paraphrases))
+    if arguments.free:
+        chosen = paraphrased(chosen)
     if arguments.words == "canonical":
         chosen = [Case(c.row, canonical_text(c.text), c.before, c.truth, c.yaws) for c in chosen]
     chosen = of_each(chosen, arguments.most)
@@ -73,14 +74,13 @@ def main() -> None:
     print_table(found)
 
 
-def paraphrased(chosen: Sequence[Case], path: Path) -> list[Case]:
-    """The cases that the file has words for, once for each of its lines."""
+def paraphrased(chosen: Sequence[Case]) -> list[Case]:
+    """Those that there are free sentences for, once for each."""
     by_name = {str(case.row["pair_id"]): case for case in chosen}
-    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     return [
-        Case({**case.row, "language": line["language"]}, line["text"], case.before, case.truth, case.yaws)
-        for line in lines
-        if (case := by_name.get(line["pair_id"])) is not None
+        Case({**case.row, "language": one.language}, one.text, case.before, case.truth, case.yaws)
+        for one in paraphrases()
+        if (case := by_name.get(one.pair_id)) is not None
     ]
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import logging
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -165,7 +166,7 @@ class _Page:
         # Not queued: a queue's answers come by a stream that the server ends when nothing is left to answer. A question
         # that comes while it ends waits for ever, and with it all later ticks. A plain request has its own answer.
         hidden: dict[str, Any] = {"api_visibility": "private", "preprocess": False, "queue": False}
-        on = functools.partial(self._on, **hidden)
+        on: Callable[..., None] = functools.partial(self._on, **hidden)
         queries = [self.text, self.score, self.least, self.most, *self.facets, self.size]
         grid = [self.listing, self.at, self.trouble, self.grid, self.range, self.page]
         pair = [self.opened, self.grid_side, self.pair_side, self.slider, self.words, self.facts, self.operations,
