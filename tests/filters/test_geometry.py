@@ -35,7 +35,7 @@ def verdict(said: Instruction, done: Operation, before: Scene, after: Scene, box
 
 
 @pytest.mark.parametrize("kind", SCENE_KINDS)
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(st.integers(0, 2**32))
 def test_what_resolve_does_is_seen_to_be_done(boxes: Boxes, kind: str, seed: int) -> None:
     rng = np.random.default_rng(seed)

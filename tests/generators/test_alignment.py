@@ -44,7 +44,7 @@ def test_replacing_gives_the_new_word_the_place_of_the_old():
     assert align(before, after, "refine").own[new].all()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(CAPTION, CAPTION, st.sampled_from(["refine", "replace"]))
 def test_every_token_is_taken_over_whole_or_keeps_its_own(one, other, mode):
     try:
@@ -57,7 +57,7 @@ def test_every_token_is_taken_over_whole_or_keeps_its_own(one, other, mode):
     assert np.allclose(sums + found.own, 1, atol=1e-6) and ((sums < 1e-6) | (sums > 1 - 1e-6)).all()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(CAPTION)
 def test_a_caption_and_itself_map_each_token_to_itself(caption):
     found = align(tokens(caption), tokens(caption))

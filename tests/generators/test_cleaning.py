@@ -56,7 +56,7 @@ def test_a_long_caption_keeps_the_clauses_that_fit():
     assert len(clean(long).text.split()) <= 40
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.text(max_size=400))
 def test_no_text_breaks_it_and_what_is_clean_stays_clean(text):
     found = clean(text)

@@ -17,7 +17,7 @@ leaves = (
 trees = st.recursive(leaves, lambda t: st.lists(t) | st.dictionaries(st.text(), t), max_leaves=8)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.dictionaries(st.text(), trees))
 def test_the_order_of_keys_does_not_count(parts: dict[str, Any]) -> None:
     assert fingerprint(parts) == fingerprint(dict(reversed(parts.items())))

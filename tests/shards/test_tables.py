@@ -158,7 +158,7 @@ rows = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(rows)
 def test_any_rows_survive(tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, Any]]) -> None:
     table = from_rows(rows, schema.PAIRS)
@@ -211,7 +211,6 @@ def test_a_field_that_no_table_has_is_refused(row: dict[str, Any], field: str) -
         from_rows([row], schema.PAIRS)
 
 
-@settings(deadline=None)
 @given(st.integers(1, 20), st.integers(1, 20), st.integers(0, 2**32), st.sampled_from([0.0, 0.1, 0.5, 1.0]))
 def test_masks_survive(height: int, width: int, seed: int, share: float) -> None:
     mask = np.random.default_rng(seed).random((height, width)) < share

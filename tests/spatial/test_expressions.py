@@ -19,7 +19,7 @@ from tests.spatial.strategies import definite, described
 RED_BALL = Expression("ball", "red")
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(definite, st.sampled_from(LANGUAGES), st.integers(0, 2**32) | st.none())
 def test_noun_phrases_are_read_back(expression: Expression, language: str, seed: int | None) -> None:
     rng = None if seed is None else np.random.default_rng(seed)
@@ -27,7 +27,7 @@ def test_noun_phrases_are_read_back(expression: Expression, language: str, seed:
     assert parse_expression(text, language) == expression, text
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(described, st.sampled_from(LANGUAGES), st.integers(1, 6))
 def test_counted_and_indefinite_phrases_are_read_back(
     expression: Expression, language: str, count: int

@@ -21,7 +21,7 @@ SCENE_KINDS = tuple(kind for kind in KINDS if kind not in ("replace", "style", "
 BALL, CUBE, MUG, CAT = Expression("ball"), Expression("cube"), Expression("mug"), Expression("cat")
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 @given(single, st.sampled_from(LANGUAGES), st.integers(0, 2**32))
 def test_what_is_said_is_read_back(instruction: Instruction, language: str, seed: int) -> None:
     for templates in ("all", "train", "held_out"):
@@ -29,14 +29,14 @@ def test_what_is_said_is_read_back(instruction: Instruction, language: str, seed
         assert parse(text, language) == instruction, text
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(instructions, st.sampled_from(LANGUAGES), st.integers(0, 2**32))
 def test_sequences_are_read_back_step_by_step(instruction: Instruction, language: str, seed: int) -> None:
     text = say(instruction, language, np.random.default_rng(seed))
     assert parse(text, language) == instruction, text
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(instructions, st.sampled_from(LANGUAGES), st.integers(0, 2**32))
 def test_the_language_is_recognised(instruction: Instruction, language: str, seed: int) -> None:
     text = say(instruction, language, np.random.default_rng(seed))
@@ -44,7 +44,7 @@ def test_the_language_is_recognised(instruction: Instruction, language: str, see
     assert said == instruction and (found == language or parse(text, found) == instruction)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(single, st.sampled_from(LANGUAGES), st.integers(0, 2**32))
 def test_case_spaces_and_final_punctuation_do_not_matter(
     instruction: Instruction, language: str, seed: int

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from spatial.instruction import DIRECTIONS, LANGUAGES, PLACES, REGIONS, RELATIONS
@@ -18,7 +18,6 @@ def test_a_mirror_in_a_mirror_shows_the_same(said):
     assert mirrored(mirrored(said)) == said
 
 
-@settings(deadline=None)
 @given(instructions, st.sampled_from(LANGUAGES), st.integers(0, 2**32))
 def test_what_is_seen_in_a_mirror_can_be_said(said, language, seed):
     other = mirrored(said)

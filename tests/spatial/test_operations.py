@@ -43,7 +43,7 @@ def objects(scene: Scene) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("kind", SCENE_KINDS)
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(seeds)
 def test_undoing_restores_the_scene(boxes: Boxes, kind: str, seed: int) -> None:
     before, _, operation, after = drawn(kind, seed, boxes)
@@ -57,7 +57,7 @@ def test_undoing_restores_the_scene(boxes: Boxes, kind: str, seed: int) -> None:
 
 
 @pytest.mark.parametrize("kind", SCENE_KINDS)
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(seeds)
 def test_only_what_is_named_changes(boxes: Boxes, kind: str, seed: int) -> None:
     before, _, operation, after = drawn(kind, seed, boxes)
@@ -69,7 +69,7 @@ def test_only_what_is_named_changes(boxes: Boxes, kind: str, seed: int) -> None:
 
 
 @pytest.mark.parametrize("kind", SCENE_KINDS)
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(seeds)
 def test_mirrored_operation_does_in_the_mirror_what_it_does_here(boxes: Boxes, kind: str, seed: int) -> None:
     before, said, operation, after = drawn(kind, seed, boxes)
@@ -87,7 +87,7 @@ def test_mirrored_operation_does_in_the_mirror_what_it_does_here(boxes: Boxes, k
         assert mirror_instruction(said).direction == mirrored.direction
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seeds, st.sampled_from(["left", "right"]), st.integers(3, 25))
 def test_move_by_percent_moves_the_centre_by_that_share(
     boxes: Boxes, seed: int, direction: str, percent: int

@@ -63,7 +63,7 @@ def test_things_with_a_front_take_relations_only_when_both_frames_agree(
     assert all(relations.frames_agree(r, ball, scene().camera, boxes) for r in relations.AXES)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 2**32))
 def test_descriptions_are_unique_and_no_part_can_be_dropped(boxes: Boxes, seed: int) -> None:
     rng = np.random.default_rng(seed)

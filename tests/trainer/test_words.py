@@ -16,7 +16,7 @@ from trainer.words import MAX_STEPS, NUMBERS, TO_POINT, TO_REFERENCE, Words, arr
 LEXICON = Lexicon.default()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(said=instructions)
 def test_both_languages_give_the_same_steps(said):
     wanted = steps_of(said, LEXICON)
@@ -36,7 +36,7 @@ def test_both_languages_give_the_same_steps(said):
         assert found.text == text if language == "en" else parse(found.text, "en") == said
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(said=instructions)
 def test_numbers_are_small_and_finite(said):
     for step in steps_of(said, LEXICON):
