@@ -5,6 +5,8 @@ REQUIREMENTS ?= requirements/laptop.txt
 RUN ?= runs/demo
 DATASET ?= datasets/demo
 BIN := .venv/bin
+# Tests that start Ray, mostly to wait for its processes: they run beside all others.
+RAY_TESTS := tests/ray_jobs tests/test_consume.py tests/test_docs.py
 
 .DEFAULT_GOAL := help
 .PHONY: help setup doctor demo test test-slow lint format lock bench clean
@@ -28,8 +30,12 @@ demo: setup  ## make pairs of images on this machine, from scenes and from words
 	@echo "demo: done; open $(CURDIR)/$(RUN)/report.html in a browser, and the dataset's card in $(DATASET)"
 
 test: setup lint  ## format, lint, types, and every test that is not slow
-	@echo "test: pytest"
-	@$(BIN)/python -m pytest -m "not slow"
+	@echo "test: pytest, twice at once; what the second says comes at the end"
+	@export OMP_WAIT_POLICY=PASSIVE; others=$$(mktemp); status=0; \
+	$(BIN)/python -m pytest -m "not slow" $(RAY_TESTS:%=--ignore=%) >"$$others" 2>&1 & pid=$$!; \
+	trap 'kill $$pid; cat "$$others"; rm -f "$$others"; exit 130' INT TERM; \
+	$(BIN)/python -m pytest -m "not slow" $(RAY_TESTS) || status=$$?; \
+	wait $$pid || status=$$?; cat "$$others"; rm -f "$$others"; exit $$status
 
 test-slow: setup  ## the long checks
 	@echo "test-slow: pytest -m slow"
