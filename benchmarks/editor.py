@@ -1,7 +1,8 @@
 """How often editors succeed in space: python -m benchmarks.editor --dataset D --editor full=DIR --editor plain=DIR
 
 Each editor is a folder that `train` left, or `identity`, which gives the picture back, or `truth`. Seeds of the same
-training share a name: --editor full=A --editor full=B. Edits that the reader cannot judge in the true picture are left
+training share a name: --editor full=A --editor full=B. `decoded` is the true picture through the starter autoencoder,
+which no editor on it can beat. Edits that the reader cannot judge in the true picture are left
 out before any editor runs. Every other name is held against the first: paired, by bootstrap over scenes, seeds averaged
 within an edit. What was tried is kept under --kept and not tried again.
 """
@@ -25,11 +26,12 @@ from ray_jobs.edit_sheet import Tried, edit_sheet, varied
 from shards.dataset import open_dataset
 from shards.images import Pixels
 from spatial.templates import Chosen
+from trainer.frozen import Frozen
 from trainer.guidance import Dynamic, TextScale
 from trainer.pipeline import Sampling, SpatialPixPipeline
 from trainer.words import canonical_text
 
-READER = "models/starter/weights/reader"
+READER, MODEL = "models/starter/weights/reader", "models/starter/weights/diffusion"
 
 
 def main() -> None:
@@ -39,7 +41,7 @@ def main() -> None:
     options.add_argument("--editor", action="append", required=True, metavar="NAME=FOLDER")
     options.add_argument("--words", choices=("withheld", "written", "canonical"), default="withheld")
     options.add_argument(
-        "--paraphrases", metavar="FILE", help="lines of pair_id, language, text in their place"
+        "--free", action="store_true", help="only edits with free sentences, worded by these"
     )
     options.add_argument("--most", type=int, help="of each kind")
     options.add_argument("--steps", type=int, default=20, help="of the sampler")
@@ -137,6 +139,15 @@ def _editor(folder: str, chosen: Sequence[Case], sampling: Sampling) -> Edit:
     if folder == "truth":
         truths = iter(case.truth for case in chosen)
         return lambda before, _texts, _seeds: [next(truths) for _ in before]
+    if folder == "decoded":
+        frozen, rest = Frozen.load(MODEL), iter(chosen)
+        scale = float(frozen.vae.config.scaling_factor)
+
+        def through(before: Sequence[Pixels], _texts: Sequence[str], _seeds: Sequence[int]) -> list[Pixels]:
+            latents = frozen.source(frozen.pixels([next(rest).truth for _ in before])) * scale
+            return list(frozen.decode(latents).numpy())
+
+        return through
     pipeline = SpatialPixPipeline.from_pretrained(folder)
 
     def edit(before: Sequence[Pixels], texts: Sequence[str], seeds: Sequence[int]) -> Sequence[Pixels]:
