@@ -33,11 +33,11 @@ def tiny_editor(parts: Parts | None) -> SpatialEditor:
     return SpatialEditor(unet, parts, token_width=32).eval()
 
 
-def opened(editor: SpatialEditor, width: float = 0.7) -> SpatialEditor:
+def opened(editor: SpatialEditor, width: float = 0.3) -> SpatialEditor:
     """With gates as after some training."""
     for name, value in editor.named_parameters():
         if "gate" in name:
-            nn.init.constant_(value, width)
+            nn.init.normal_(value, std=width)
         if "conv_in" in name:  # the source is seen
             nn.init.normal_(value, std=0.1)
     return editor

@@ -47,7 +47,7 @@ def test_layers_that_do_not_fit_the_weights_are_named(tmp_path):
     tiny_editor(Parts()).save(tmp_path)
     file = tmp_path / SPATIAL / "diffusion_pytorch_model.safetensors"
     weights = load_file(file)
-    gone = next(name for name in weights if name.endswith("gate_read"))
+    gone = next(name for name in weights if name.endswith("gate_read.weight"))
     del weights[gone]
     save_file(weights, file)
     with pytest.raises(OSError, match="gate_read"):

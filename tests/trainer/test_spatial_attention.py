@@ -85,7 +85,8 @@ def test_every_gate_learns_from_the_first_step_on():
     editor = tiny_editor(Parts())
     editor(*inputs, editor.context(words, phrases, inputs[3])).square().mean().backward()
     gates = {name: value.grad for name, value in editor.named_parameters() if "gate" in name}
-    assert len(gates) == 3 * 7 and all(grad is not None and grad.abs() > 0 for grad in gates.values())
+    assert len(gates) == 2 * 3 * 7
+    assert all(grad is not None and bool(grad.any()) for grad in gates.values())
 
 
 def told(editor, sentence: str) -> torch.Tensor:
