@@ -74,6 +74,7 @@ class Learn(Model):
     shuffled: bool = False
     bf16: bool = False
     recompute: bool = False
+    lora: PositiveInt | None = None
 
 
 class Validation(Model):

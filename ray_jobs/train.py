@@ -294,7 +294,7 @@ def settings_of(config: TrainConfig) -> LearnSettings:
     step = StepSettings(learn.drop, learn.gamma, learn.floor, learn.grounding, learn.shuffled)
     return LearnSettings(
         learn.samples, learn.rate, learn.spatial, learn.warmup, learn.decay, learn.ema, learn.clip, learn.accumulate,
-        learn.every, config.seed, learn.bf16, learn.recompute, step,
+        learn.every, config.seed, learn.bf16, learn.recompute, learn.lora, step,
     )  # fmt: skip
 
 

@@ -66,15 +66,14 @@ class Validator:
             model, subfolder="scheduler", revision=revision
         )
         sampling, shown, results = Sampling(self._config.steps), list[Tried](), []
-        with learner.as_averaged() as editor:
-            pipeline = SpatialPixPipeline(editor, learner.frozen, scheduler)
-            for case, made, result in tried(
-                lambda before, texts, seeds: pipeline.batch(before, texts, seeds, sampling),
-                self._chosen,
-                self._reader,
-            ):
-                results.append(result)
-                shown.append(Tried(case.before, made, case.truth, case.text, case.kind, result.reason))
+        pipeline = SpatialPixPipeline(learner.average(), learner.frozen, scheduler)
+        for case, made, result in tried(
+            lambda before, texts, seeds: pipeline.batch(before, texts, seeds, sampling),
+            self._chosen,
+            self._reader,
+        ):
+            results.append(result)
+            shown.append(Tried(case.before, made, case.truth, case.text, case.kind, result.reason))
         success = sum(result.success for result in results) / len(results)
         figures = Figures(learner.progress.step, len(results), success, self._unread, by_kind(results))
         name = f"step-{figures.step:08d}"

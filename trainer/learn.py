@@ -6,7 +6,6 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from itertools import count
 from pathlib import Path
@@ -19,12 +18,14 @@ from torch import Tensor, nn
 from trainer.examples import Example
 from trainer.frozen import Frozen
 from trainer.latents import OpenLatents
-from trainer.model import SpatialEditor
+from trainer.lora import adapt, merged
+from trainer.model import SpatialEditor, is_spatial
 from trainer.order import Stretch
 from trainer.step import StepSettings, Trained, batch_of, draws, loss_of
 from trainer.stream import Stream
 
-_PROGRESS, _STATE, _EMA = "progress.json", "optimizer.safetensors", "ema"
+_PROGRESS, _STATE, _EMA = "progress.json", "optimizer.safetensors", "ema.safetensors"
+_LEARNED = "learned.safetensors"  # of an editor with adapters, whose other weights are the model's
 
 
 class Diverged(Exception):
@@ -37,7 +38,7 @@ class LearnSettings:
     what the rate of the spatial layers is times that, since they begin at random. ema: decay of the averaged weights.
     clip: of the gradient's norm. accumulate: batches a step. every: steps between checkpoints. bf16: arithmetic in
     bfloat16, weights and sums stay in float32. recompute: activations of the UNet anew in the backward pass (gradient
-    checkpointing): less memory, more time."""
+    checkpointing): less memory, more time. lora: the rank of adapters, as `trainer.lora`; None for all weights."""
 
     samples: int
     rate: float = 1e-4
@@ -51,6 +52,7 @@ class LearnSettings:
     seed: int = 0
     bf16: bool = False
     recompute: bool = False
+    lora: int | None = None
     step: StepSettings = field(default_factory=StepSettings)
 
 
@@ -111,6 +113,7 @@ class Learner:
     wrap: Callable[[nn.Module], nn.Module] = lambda model: model
     kept: OpenLatents | None = None
     progress: Progress = Progress()
+    _learned: dict[str, nn.Parameter] = field(init=False)
     _average: dict[str, Tensor] = field(init=False)
     _optimizer: torch.optim.AdamW = field(init=False)
     _model: nn.Module = field(init=False)
@@ -118,16 +121,19 @@ class Learner:
 
     def __post_init__(self) -> None:
         settings = self.settings
-        spatial = [p for name, p in self.editor.named_parameters() if is_spatial(name)]
-        plain = [p for name, p in self.editor.named_parameters() if not is_spatial(name)]
+        if settings.lora is not None:
+            adapt(self.editor, settings.lora, settings.seed)
+        if settings.recompute:
+            self.editor.unet.enable_gradient_checkpointing()
+        self._model = self.wrap(Trained(self.editor))
+        self._learned = {name: p for name, p in self.editor.named_parameters() if p.requires_grad}
+        spatial = [p for name, p in self._learned.items() if is_spatial(name)]
+        plain = [p for name, p in self._learned.items() if not is_spatial(name)]
         groups: list[dict[str, Any]] = [{"params": plain, "times": 1.0}]
         if spatial:
             groups.append({"params": spatial, "times": settings.spatial})
         self._optimizer = torch.optim.AdamW(groups, settings.rate, weight_decay=settings.decay)
-        if settings.recompute:
-            self.editor.unet.enable_gradient_checkpointing()
-        self._model = self.wrap(Trained(self.editor))
-        self._average = {name: value.detach().clone() for name, value in self.editor.state_dict().items()}
+        self._average = {name: value.detach().clone() for name, value in self._learned.items()}
         self._null = self.frozen.text([""])
 
     def run(self, stream: Stream, told: Callable[[Line], None], saved: Callable[[Learner], None]) -> None:
@@ -200,60 +206,52 @@ class Learner:
         for group in self._optimizer.param_groups:
             group["lr"] = rate * group["times"]
         # Ranks' gradients are averaged by their wrapper, so the sum over examples is `ranks` times what is there.
-        for value in self.editor.parameters():
+        for value in self._learned.values():
             if value.grad is not None:
                 value.grad.mul_(self.ranks / max(1, seen))
-        nn.utils.clip_grad_norm_(self.editor.parameters(), settings.clip)
+        nn.utils.clip_grad_norm_(self._learned.values(), settings.clip)
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
         decay = min(settings.ema, (1 + step) / (10 + step))
         with torch.no_grad():
-            for name, value in self.editor.state_dict().items():
-                if value.dtype.is_floating_point:
-                    self._average[name].lerp_(value, 1 - decay)
+            for name, value in self._learned.items():
+                self._average[name].lerp_(value, 1 - decay)
         return rate
 
-    @contextmanager
-    def as_averaged(self) -> Iterator[SpatialEditor]:
-        """The editor with averaged weights, for as long as the context lasts."""
-        current = {name: value.detach().clone() for name, value in self.editor.state_dict().items()}
-        self.editor.load_state_dict(self._average)
-        self.editor.eval()
-        try:
-            yield self.editor
-        finally:
-            self.editor.load_state_dict(current)
-            self.editor.train()
+    def average(self) -> SpatialEditor:
+        """An editor of the averaged weights, adapters merged, to be used until the next step."""
+        return self.editor.like(merged(self.editor.state_dict() | self._average))
 
     def averaged(self, folder: Path) -> None:
         """Saves the averaged weights, as `SpatialEditor.load` reads them."""
-        with self.as_averaged() as editor:
-            editor.save(folder)
+        self.average().save(folder)
 
     def save(self, folder: Path) -> None:
         """All that the next step depends on. folder: one that is empty."""
-        self.editor.save(folder)
-        save_file(
-            {name: value.contiguous() for name, value in self._average.items()},
-            folder / f"{_EMA}.safetensors",
-        )
+        folder.mkdir(parents=True, exist_ok=True)
+        if self.settings.lora is None:
+            self.editor.save(folder)
+        else:
+            _write(dict(self._learned), folder / _LEARNED)
+        _write(self._average, folder / _EMA)
         state = self._optimizer.state_dict()["state"]
-        save_file(
-            {
-                f"{n}.{key}": torch.as_tensor(value).contiguous()
-                for n, own in state.items()
-                for key, value in own.items()
-            },
-            folder / _STATE,
+        _write(
+            {f"{n}.{key}": value for n, own in state.items() for key, value in own.items()}, folder / _STATE
         )
         (folder / _PROGRESS).write_text(self.progress.to_json())
 
     def restore(self, folder: Path) -> None:
         """What `save` left, into a learner of the same settings. Raises OSError."""
-        self.editor.load_state_dict(SpatialEditor.load(folder).state_dict())
-        device = next(self.editor.parameters()).device
-        self._average = load_file(folder / f"{_EMA}.safetensors", device=str(device))
-        flat, state = load_file(folder / _STATE), self._optimizer.state_dict()
+        if self.settings.lora is None:
+            weights = SpatialEditor.load(folder).state_dict()
+        else:
+            weights = load_file(folder / _LEARNED)
+        average, flat = load_file(folder / _EMA), load_file(folder / _STATE)
+        with torch.no_grad():
+            for name, value in self._learned.items():
+                value.copy_(weights[name])
+                self._average[name].copy_(average[name])
+        state = self._optimizer.state_dict()
         state["state"] = {}
         for name, value in flat.items():
             number, _, key = name.partition(".")
@@ -262,6 +260,5 @@ class Learner:
         self.progress = Progress.from_json((folder / _PROGRESS).read_text())
 
 
-def is_spatial(name: str) -> bool:
-    """Whether a parameter of an editor belongs to the spatial layers."""
-    return name.startswith("spatial.") or ".processor." in name
+def _write(tensors: dict[str, Tensor], path: Path) -> None:
+    save_file({name: torch.as_tensor(value).detach().contiguous() for name, value in tensors.items()}, path)

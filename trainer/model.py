@@ -8,7 +8,7 @@ are zero: a new editor does what the text-to-image model did.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
@@ -116,6 +116,14 @@ class SpatialEditor(nn.Module):
             config = {"parts": asdict(self.parts), "token_width": self.token_width}
             (folder / SPATIAL / _CONFIG).write_text(json.dumps(config, indent=1))
 
+    def like(self, weights: Mapping[str, Tensor]) -> SpatialEditor:
+        """Another editor of the same form, for use, that has `weights` themselves, not copies of them."""
+        with torch.device("meta"):  # nothing is drawn, nothing is stored twice
+            unet = cast(UNet2DConditionModel, UNet2DConditionModel.from_config(self.unet.config))
+            made = SpatialEditor(unet, self.parts, self.token_width)
+        made.load_state_dict(dict(weights), assign=True)
+        return made.eval()
+
     @classmethod
     def load(cls, folder: Path) -> SpatialEditor:
         """What `save` left. Raises OSError where it is not there."""
@@ -146,3 +154,8 @@ class SpatialEditor(nn.Module):
                 f"{folder / SPATIAL}: weights and layers differ: {[*missing, *wrong.unexpected_keys][:3]}"
             )
         return editor
+
+
+def is_spatial(name: str) -> bool:
+    """Whether a parameter of an editor belongs to the spatial layers."""
+    return name.startswith("spatial.") or ".processor." in name

@@ -71,10 +71,12 @@ def test_checkpoints_are_kept_two_and_gone_on_from(values, tmp_path):
     assert lines[0].step == 13 and lines[-1].seen >= 30
 
 
-@pytest.mark.parametrize("spatial", [True, False], ids=["spatial", "plain"])
-def test_what_comes_out_edits_pictures(values, tmp_path, spatial):
+@pytest.mark.parametrize(
+    ("spatial", "lora"), [(True, None), (False, None), (True, 2)], ids=["spatial", "plain", "adapters"]
+)
+def test_what_comes_out_edits_pictures(values, tmp_path, spatial, lora):
     layers = {} if spatial else {"tokens": False, "grounding": False, "read": False}
-    config = configured(values, layers=layers)
+    config = configured(values, layers=layers, learn={"samples": 22, "every": 2, "lora": lora})
     learner, _ = taught(config)
     put(learner, config, open_storage(str(tmp_path)))
     pipeline = SpatialPixPipeline.from_pretrained(tmp_path)
@@ -87,11 +89,13 @@ def test_what_comes_out_edits_pictures(values, tmp_path, spatial):
     assert json.loads((tmp_path / "training.json").read_text())["samples"] >= 22
 
 
-def test_the_plain_editors_folder_is_a_pipeline_of_diffusers(values, tmp_path):
+@pytest.mark.parametrize("lora", [None, 2], ids=["whole", "adapters"])
+def test_the_plain_editors_folder_is_a_pipeline_of_diffusers(values, tmp_path, lora):
     from diffusers import StableDiffusionInstructPix2PixPipeline
     from PIL import Image
 
-    config = configured(values, layers={"tokens": False, "grounding": False, "read": False})
+    layers = {"tokens": False, "grounding": False, "read": False}
+    config = configured(values, layers=layers, learn={"samples": 4, "every": 2, "lora": lora})
     learner, _ = taught(config)
     put(learner, config, open_storage(str(tmp_path)))
     theirs = StableDiffusionInstructPix2PixPipeline.from_pretrained(tmp_path, use_safetensors=True)

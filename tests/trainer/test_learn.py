@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from shards.dataset import open_dataset
 from shards.storage import open_storage
@@ -15,8 +17,8 @@ from tests.trainer.test_step import STARTER
 from trainer.examples import Seen
 from trainer.frozen import Frozen
 from trainer.latents import LatentStore
-from trainer.learn import Diverged, Learner, LearnSettings, Line, Progress, is_spatial
-from trainer.model import SpatialEditor
+from trainer.learn import Diverged, Learner, LearnSettings, Line, Progress
+from trainer.model import SpatialEditor, is_spatial
 from trainer.order import Stretch
 from trainer.spatial_attention import Parts
 from trainer.stream import Stream, StreamSettings
@@ -146,6 +148,40 @@ def test_less_memory_changes_no_loss_and_bfloat16_hardly_any(frozen, dataset):
     )
     assert recomputed == pytest.approx(plain, abs=1e-4)
     assert half == pytest.approx(plain, rel=0.05) and half != plain
+
+
+def test_adapters_learn_in_place_of_the_unet_go_on_exactly_and_come_out_merged(frozen, dataset, tmp_path):
+    settings = LearnSettings(samples=22, rate=1e-2, spatial=0.3, warmup=1, every=4, seed=5, lora=2)
+    one, before = learner(frozen, settings), learner(frozen).editor.state_dict()
+    names = {name for name, value in one.editor.named_parameters() if value.requires_grad}
+    unets = {name for name in names if not is_spatial(name)}
+    assert {name for name in before if is_spatial(name)} == names - unets
+    layer = "unet.mid_block.attentions.0.transformer_blocks.0."
+    assert {name for name in unets if name.startswith(layer)} == {
+        f"{layer}{attention}.{projection}.lora_{matrix}.default.weight"
+        for attention in ("attn1", "attn2") for projection in ("to_q", "to_k", "to_v", "to_out.0") for matrix in "AB"
+    }  # fmt: skip
+    assert {name for name in unets if "lora" not in name} == {"unet.conv_in.weight", "unet.conv_in.bias"}
+    whole = run(one, dataset, saved=lambda now: now.save(tmp_path / str(now.progress.step)))
+    again = learner(frozen, settings)
+    again.restore(tmp_path / "4")
+    assert [line.loss for line in run(again, dataset)] == [line.loss for line in whole[4:]]
+    assert set(load_file(tmp_path / "4" / "learned.safetensors")) == names
+    assert len(one._optimizer.state_dict()["state"]) == len(names)
+    one.averaged(tmp_path / "editor")
+    plain = SpatialEditor.load(tmp_path / "editor")
+    now = plain.state_dict()
+    projections = {name for name in before if re.search(r"attn[12]\.to_(q|k|v|out\.0)\.weight", name)}
+    changed = {name for name in before if not torch.equal(before[name], now[name])}
+    assert projections < changed and {name for name in changed - projections if not is_spatial(name)} == {
+        "unet.conv_in.weight", "unet.conv_in.bias",
+    }  # fmt: skip
+    with torch.no_grad():
+        for name, value in one._average.items():
+            one.editor.get_parameter(name).copy_(value)
+        noise = torch.randn(2, 1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+        said = [editor(noise[0], torch.tensor([300]), one._null, noise[1]) for editor in (one.editor, plain)]
+    assert torch.allclose(*said, atol=1e-4)
 
 
 def test_new_layers_are_told_from_the_unets():
