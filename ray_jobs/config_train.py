@@ -90,6 +90,12 @@ class Validation(Model):
     steps: PositiveInt = 12
 
 
+class EditorWorkers(Workers):
+    """sharded: each of several has a share of what is learned, instead of all of it."""
+
+    sharded: bool = False
+
+
 class TrainConfig(Model):
     """dataset: a published dataset's folder, or one version's. model: the text-to-image model to begin with, or an
     editor of InstructPix2Pix's form: a folder, or a name on the Hub with `revision`."""
@@ -103,4 +109,4 @@ class TrainConfig(Model):
     data: Data = Data()
     learn: Learn
     validation: Validation = Validation()
-    workers: Workers = Workers()
+    workers: EditorWorkers = EditorWorkers()

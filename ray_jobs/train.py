@@ -183,7 +183,7 @@ def work(settings: dict[str, Any]) -> None:
     import ray.train
 
     from ray_jobs.driver import RunFailed
-    from ray_jobs.validation import Validator
+    from ray_jobs.validation import Validator, due
     from shards.dataset import open_dataset
     from shards.storage import open_storage
     from trainer.examples import RowError
@@ -211,10 +211,10 @@ def work(settings: dict[str, Any]) -> None:
         raise
 
     def saved(now: Learner) -> None:
-        if rank == 0:
-            keep(now, storage)
-        if validator is not None and validator.due(now.progress.step):
-            figures = validator.look(now, config.model, config.revision)
+        keep(now, storage)
+        editor = now.average() if due(config.validation, now.progress.step) else None  # by all ranks
+        if validator is not None and editor is not None:
+            figures = validator.look(editor, now, config.model, config.revision)
             tell(config.out, validated(figures))
         ray.train.report({"step": now.progress.step})  # waits for all: nobody runs ahead of a checkpoint
 
@@ -226,8 +226,7 @@ def work(settings: dict[str, Any]) -> None:
         except (Diverged, RowError) as error:
             storage.write(FAILURE, json.dumps({"line": str(error)}).encode())
             raise
-    if rank == 0:
-        put(learner, config, storage.sub(RESULT))
+    put(learner, config, storage.sub(RESULT))
 
 
 def learner_of(config: TrainConfig, rank: int = 0, ranks: int = 1) -> Learner:
@@ -237,6 +236,7 @@ def learner_of(config: TrainConfig, rank: int = 0, ranks: int = 1) -> Learner:
     from trainer.frozen import Frozen, text_to_image
     from trainer.learn import Learner
     from trainer.model import SpatialEditor
+    from trainer.parallel import Parallel
     from trainer.spatial_attention import Parts
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -245,24 +245,8 @@ def learner_of(config: TrainConfig, rank: int = 0, ranks: int = 1) -> Learner:
     torch.manual_seed(config.seed)  # new layers begin alike on all ranks
     editor = SpatialEditor(text_to_image(config.model, config.revision), parts, layers.width).to(device)
     frozen = Frozen.load(config.model, config.revision).to(device)
-    if ranks == 1:
-        return Learner(editor, frozen, settings_of(config))
-
-    def reduce(value: torch.Tensor) -> torch.Tensor:
-        there = value.to(device)
-        torch.distributed.all_reduce(there)
-        return there.to(value.device)
-
-    def wrap(model: torch.nn.Module) -> torch.nn.Module:
-        from ray.train.torch import prepare_model
-
-        # A batch without steps leaves some layers out.
-        kept: torch.nn.Module = prepare_model(
-            model, parallel_strategy_kwargs={"find_unused_parameters": True}
-        )
-        return kept
-
-    return Learner(editor, frozen, settings_of(config), rank, ranks, reduce, wrap)
+    parallel = Parallel(rank, ranks, config.workers.sharded)
+    return Learner(editor, frozen, settings_of(config), parallel)
 
 
 def stream_of(config: TrainConfig) -> StreamSettings:
@@ -311,13 +295,16 @@ def line_of(line: Line, samples: int) -> str:
 
 
 def keep(learner: Learner, storage: Storage) -> None:
-    """Puts a checkpoint, then the pointer to it, then removes those before the last two."""
+    """Puts a checkpoint, then the pointer to it, then removes those before the last two. All ranks take part in what is
+    kept, the first puts it."""
     from shards.local import scratch
 
     checkpoints = storage.sub(CHECKPOINTS)
     name = f"step-{learner.progress.step:08d}"
     with scratch("checkpoint") as folder:
         learner.save(folder)
+        if learner.parallel.rank:
+            return
         _put_folder(folder, checkpoints.sub(name))
     checkpoints.write(LATEST, json.dumps({"checkpoint": name}).encode())
     there = sorted({entry.key.partition("/")[0] for entry in checkpoints.list()} - {LATEST, SETTINGS})
@@ -347,12 +334,14 @@ def restore(learner: Learner, storage: Storage) -> bool:
 
 
 def put(learner: Learner, config: TrainConfig, storage: Storage) -> None:
-    """The averaged editor with all that it needs."""
+    """The averaged editor with all that it needs. All ranks take part, the first puts it."""
     from shards.local import scratch
     from trainer.export import export
 
     with scratch("editor") as folder:
         learner.averaged(folder)
+        if learner.parallel.rank:
+            return
         export(learner.frozen, config.model, folder, config.revision)
         about = {"seed": config.seed, "steps": learner.progress.step, "samples": learner.progress.seen}
         (folder / "training.json").write_text(

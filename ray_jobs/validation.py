@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from shards.dataset import Dataset
     from shards.storage import Storage
     from trainer.learn import Learner
+    from trainer.model import SpatialEditor
 
 FOLDER = "validation"
 
@@ -51,11 +52,8 @@ class Validator:
                 f"validation: split {asked.split!r} has no edits that the reader can judge; set validation.every=0"
             )
 
-    def due(self, step: int) -> bool:
-        return step % self._config.every == 0
-
-    def look(self, learner: Learner, model: str, revision: str | None) -> Figures:
-        """Tries the averaged weights and puts figures and pictures. Raises StorageError."""
+    def look(self, editor: SpatialEditor, learner: Learner, model: str, revision: str | None) -> Figures:
+        """Tries `editor`, the learner's average, and puts figures and pictures. Raises StorageError."""
         from diffusers import EulerAncestralDiscreteScheduler
 
         from evaluation.editing import by_kind, tried
@@ -66,7 +64,7 @@ class Validator:
             model, subfolder="scheduler", revision=revision
         )
         sampling, shown, results = Sampling(self._config.steps), list[Tried](), []
-        pipeline = SpatialPixPipeline(learner.average(), learner.frozen, scheduler)
+        pipeline = SpatialPixPipeline(editor, learner.frozen, scheduler)
         for case, made, result in tried(
             lambda before, texts, seeds: pipeline.batch(before, texts, seeds, sampling),
             self._chosen,
@@ -84,6 +82,10 @@ class Validator:
             self._storage.delete(key)  # of a step that is done again
             self._storage.write(key, data)
         return figures
+
+
+def due(asked: Validation, step: int) -> bool:
+    return asked.every > 0 and step % asked.every == 0
 
 
 def reader_of(asked: Validation) -> Reader:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from itertools import count
 from pathlib import Path
@@ -21,7 +21,8 @@ from trainer.latents import OpenLatents
 from trainer.lora import adapt, merged
 from trainer.model import SpatialEditor, is_spatial
 from trainer.order import Stretch
-from trainer.step import StepSettings, Trained, batch_of, draws, loss_of
+from trainer.parallel import Parallel, fitted
+from trainer.step import StepSettings, Trained, batch_of, draws, loss_of, nothing
 from trainer.stream import Stream
 
 _PROGRESS, _STATE, _EMA = "progress.json", "optimizer.safetensors", "ema.safetensors"
@@ -100,17 +101,13 @@ class Line:
 class Learner:
     """An editor being taught, with all that the next step depends on.
 
-    rank, ranks: of this process. reduce: the sum of a tensor over all ranks. wrap: makes the model one of several
-    ranks. kept: where latents are put.
+    parallel: the ranks that learn together. kept: where latents are put.
     """
 
     editor: SpatialEditor
     frozen: Frozen
     settings: LearnSettings
-    rank: int = 0
-    ranks: int = 1
-    reduce: Callable[[Tensor], Tensor] = lambda value: value
-    wrap: Callable[[nn.Module], nn.Module] = lambda model: model
+    parallel: Parallel = field(default_factory=Parallel)
     kept: OpenLatents | None = None
     progress: Progress = Progress()
     _learned: dict[str, nn.Parameter] = field(init=False)
@@ -125,7 +122,7 @@ class Learner:
             adapt(self.editor, settings.lora, settings.seed)
         if settings.recompute:
             self.editor.unet.enable_gradient_checkpointing()
-        self._model = self.wrap(Trained(self.editor))
+        self._model = self.parallel.wrapped(Trained(self.editor))
         self._learned = {name: p for name, p in self.editor.named_parameters() if p.requires_grad}
         spatial = [p for name, p in self._learned.items() if is_spatial(name)]
         plain = [p for name, p in self._learned.items() if not is_spatial(name)]
@@ -137,8 +134,8 @@ class Learner:
         self._null = self.frozen.text([""])
 
     def run(self, stream: Stream, told: Callable[[Line], None], saved: Callable[[Learner], None]) -> None:
-        """Learns until `samples` were seen. told: each step. saved: every `every` steps and at the end; it may write a
-        checkpoint. Raises Diverged, RowError, StorageError."""
+        """Learns until `samples` were seen. told: each step. saved: every `every` steps and at the end, on all ranks
+        alike; it may write a checkpoint. Raises Diverged, RowError, StorageError."""
         self.editor.train()
         batches = self._batches(stream)
         before = self.progress.step
@@ -154,8 +151,9 @@ class Learner:
         """Examples, and whether the epoch ends with them."""
         for epoch in count(self.progress.epoch):
             past = self.progress.past if epoch == self.progress.epoch else ()
-            left = stream.steps(epoch, self.ranks, past)
-            for number, examples in enumerate(stream.batches(epoch, self.rank, self.ranks, past), start=1):
+            rank, ranks = self.parallel.rank, self.parallel.ranks
+            left = stream.steps(epoch, ranks, past)
+            for number, examples in enumerate(stream.batches(epoch, rank, ranks, past), start=1):
                 yield examples, number == left
 
     def _step(self, batches: Iterator[tuple[list[Example], bool]], size: int) -> Line:
@@ -166,12 +164,12 @@ class Learner:
             examples, last = next(batches)
             waited += time.perf_counter() - asked
             totals += self._learn(examples, part)
-            together = self.reduce(torch.tensor([float(len(examples))]))
-            seen += int(together.item())
-            self.progress = self.progress.after(self.ranks, size, int(together.item()))
+            together = int(self._summed(torch.tensor([float(len(examples))])).item())
+            seen += together
+            self.progress = self.progress.after(self.parallel.ranks, size, together)
             if last:
                 self.progress = replace(self.progress, epoch=self.progress.epoch + 1, past=())
-        totals = self.reduce(totals)
+        totals = self._summed(totals)
         rate = self._update(seen)
         self.progress = replace(self.progress, step=self.progress.step + 1)
         took = time.perf_counter() - began
@@ -180,24 +178,24 @@ class Learner:
 
     def _learn(self, examples: list[Example], part: int) -> Tensor:
         """Adds the gradients of the batch. The sums of both losses, and how many examples there were."""
-        if not examples:  # the others still have some: gradients of nothing, so that all ranks take part
-            nothing = torch.stack(
-                [value.sum() for value in self._model.parameters() if value.requires_grad]
-            ).sum()
-            torch.autograd.backward(nothing * 0.0)
-            return torch.zeros(3, dtype=torch.float64)
-        drawn = draws(self.settings.seed, self.progress.step * self.settings.accumulate + part, self.rank)
-        batch = batch_of(examples, self.frozen, self.kept)
+        drawn = draws(
+            self.settings.seed, self.progress.step * self.settings.accumulate + part, self.parallel.rank
+        )
+        # Where there are no examples others still have some: what is learned there counts 0 times.
+        batch = batch_of(examples, self.frozen, self.kept) if examples else nothing(self.frozen)
         with torch.autocast(self.frozen.device.type, torch.bfloat16, enabled=self.settings.bf16):
             losses = loss_of(self._model, self.frozen.objective, batch, self._null, self.settings.step, drawn)
         total = float(losses.total.detach())
-        if not math.isfinite(total):
+        if examples and not math.isfinite(total):
             names = ", ".join(one.pair_id for one in examples)
             raise Diverged(f"the loss of step {self.progress.step + 1} is {total}; pairs: {names}")
         torch.autograd.backward(losses.total * len(examples))
         return torch.tensor([float(losses.noise), float(losses.grounding), 1.0], dtype=torch.float64) * len(
             examples
         )
+
+    def _summed(self, value: Tensor) -> Tensor:
+        return self.parallel.summed(value, self.frozen.device)
 
     def _update(self, seen: int) -> float:
         """One step by the mean over all examples of all ranks."""
@@ -208,7 +206,7 @@ class Learner:
         # Ranks' gradients are averaged by their wrapper, so the sum over examples is `ranks` times what is there.
         for value in self._learned.values():
             if value.grad is not None:
-                value.grad.mul_(self.ranks / max(1, seen))
+                value.grad.mul_(self.parallel.ranks / max(1, seen))
         nn.utils.clip_grad_norm_(self._learned.values(), settings.clip)
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
@@ -218,26 +216,38 @@ class Learner:
                 self._average[name].lerp_(value, 1 - decay)
         return rate
 
-    def average(self) -> SpatialEditor:
-        """An editor of the averaged weights, adapters merged, to be used until the next step."""
-        return self.editor.like(merged(self.editor.state_dict() | self._average))
+    def average(self) -> SpatialEditor | None:
+        """An editor of the averaged weights, adapters merged, to be used until the next step. All ranks take part, the
+        first is given it."""
+        weights = self.parallel.whole(self.editor.state_dict() | self._average)
+        return self.editor.like(merged(weights)).to(self.frozen.device) if weights else None
 
     def averaged(self, folder: Path) -> None:
-        """Saves the averaged weights, as `SpatialEditor.load` reads them."""
-        self.average().save(folder)
+        """Saves the averaged weights, as `SpatialEditor.load` reads them. All ranks take part, the first writes."""
+        editor = self.average()
+        if editor is not None:
+            editor.save(folder)
 
     def save(self, folder: Path) -> None:
-        """All that the next step depends on. folder: one that is empty."""
+        """All that the next step depends on, alike for any number of ranks. All take part, the first writes. folder:
+        one that is empty."""
+        own = self._learned if self.settings.lora is not None else self.editor.state_dict()
+        weights, average = self.parallel.whole(own), self.parallel.whole(self._average)
+        flat = {
+            f"{number}.{key}": torch.as_tensor(value)
+            for number, state in self._optimizer.state_dict()["state"].items()
+            for key, value in state.items()
+        }
+        flat = self.parallel.whole(flat)
+        if self.parallel.rank:
+            return
         folder.mkdir(parents=True, exist_ok=True)
         if self.settings.lora is None:
-            self.editor.save(folder)
+            self.editor.like(weights).save(folder)
         else:
-            _write(dict(self._learned), folder / _LEARNED)
-        _write(self._average, folder / _EMA)
-        state = self._optimizer.state_dict()["state"]
-        _write(
-            {f"{n}.{key}": value for n, own in state.items() for key, value in own.items()}, folder / _STATE
-        )
+            _write(weights, folder / _LEARNED)
+        _write(average, folder / _EMA)
+        _write(flat, folder / _STATE)
         (folder / _PROGRESS).write_text(self.progress.to_json())
 
     def restore(self, folder: Path) -> None:
@@ -249,16 +259,18 @@ class Learner:
         average, flat = load_file(folder / _EMA), load_file(folder / _STATE)
         with torch.no_grad():
             for name, value in self._learned.items():
-                value.copy_(weights[name])
-                self._average[name].copy_(average[name])
+                value.copy_(fitted(weights[name], value))
+                self._average[name].copy_(fitted(average[name], value))
         state = self._optimizer.state_dict()
         state["state"] = {}
-        for name, value in flat.items():
+        values = [value for group in self._optimizer.param_groups for value in group["params"]]
+        for name, kept in flat.items():
             number, _, key = name.partition(".")
-            state["state"].setdefault(int(number), {})[key] = value
+            part = kept if key == "step" else fitted(kept, values[int(number)])
+            state["state"].setdefault(int(number), {})[key] = part
         self._optimizer.load_state_dict(state)
         self.progress = Progress.from_json((folder / _PROGRESS).read_text())
 
 
-def _write(tensors: dict[str, Tensor], path: Path) -> None:
-    save_file({name: torch.as_tensor(value).detach().contiguous() for name, value in tensors.items()}, path)
+def _write(tensors: Mapping[str, Tensor], path: Path) -> None:
+    save_file({name: value.contiguous() for name, value in tensors.items()}, path)

@@ -18,7 +18,7 @@ from trainer.latents import OpenLatents
 from trainer.model import SpatialEditor
 from trainer.objective import Objective
 from trainer.spatial_attention import grounding_loss
-from trainer.words import Words, arrays
+from trainer.words import MAX_STEPS, Words, arrays
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,6 +71,14 @@ def batch_of(examples: Sequence[Example], frozen: Frozen, kept: OpenLatents | No
         frozen.phrases(arrays(list(words)).texts),
         torch.stack([torch.from_numpy(one.masks) for one in examples]).to(frozen.device),
     )
+
+
+def nothing(frozen: Frozen) -> Batch:
+    """Of one example, to take part with where there are none: several ranks must all do the same work."""
+    words = (Words(""),)
+    blank = torch.zeros(1, *frozen.latents_of(64), device=frozen.device)
+    masks = blank.new_zeros(1, MAX_STEPS, 2, *blank.shape[-2:])
+    return Batch(blank, blank, frozen.text([""]), words, frozen.phrases(arrays(list(words)).texts), masks)
 
 
 def _modes(examples: Sequence[Example], frozen: Frozen, kept: OpenLatents | None) -> Tensor:

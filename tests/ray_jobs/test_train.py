@@ -125,13 +125,13 @@ def test_what_is_wrong_is_said_before_anything_starts(values, tmp_path, capsys):
     assert "learn.sample: unknown key; did you mean 'samples'?" in said("--set", "learn.sample=3")
 
 
-def test_two_workers_of_ray_train_teach_it_and_one_goes_on(values, tmp_path, capsys):
+@pytest.mark.parametrize("sharded", [False, True], ids=["replicated", "sharded"])
+def test_two_workers_of_ray_train_teach_it_and_one_goes_on(values, tmp_path, capsys, sharded):
     path = tmp_path / "train.yaml"
     # Workers have folders of their own, in which a path that is not whole would lead elsewhere.
     values = values | {name: os.path.relpath(values[name]) for name in ("dataset", "model")}
-    path.write_text(
-        yaml.safe_dump(values | {"out": str(tmp_path / "out"), "workers": {"number": 2, "num_cpus": 0.5}})
-    )
+    workers = {"number": 2, "num_cpus": 0.5, "sharded": sharded}
+    path.write_text(yaml.safe_dump(values | {"out": str(tmp_path / "out"), "workers": workers}))
     assert command.main(["train", "--config", str(path)]) == 0
     made = json.loads((tmp_path / "out" / RESULT / "training.json").read_text())
     assert made["samples"] >= 22 and made["steps"] <= 8
@@ -181,12 +181,12 @@ def test_held_out_edits_are_tried_on_the_way_and_the_editor_learns_on_as_before(
     learner, storage = learner_of(config), open_storage(str(tmp_path / "out"))
     validator = Validator(config, dataset, storage)
     before = {name: value.clone() for name, value in learner.editor.state_dict().items()}
-    figures = validator.look(learner, config.model, None)
+    figures = validator.look(learner.average(), learner, config.model, None)
     assert (figures.edits, figures.unread, figures.by_kind) == (1, 0, {"move": (0, 1)})
     assert all(torch.equal(value, before[name]) for name, value in learner.editor.state_dict().items())
     assert learner.editor.training, "the next step would not learn"
     kept = storage.sub("validation")
     assert json.loads(kept.read("step-00000000.json"))["success"] == 0
     assert Image.open(io.BytesIO(kept.read("step-00000000.png"))).size[0] > 300
-    validator.look(learner, config.model, None)  # a step that is done again
+    validator.look(learner.average(), learner, config.model, None)  # a step that is done again
     assert "0.0% of 1 held-out edits" in validated(figures)
