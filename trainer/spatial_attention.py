@@ -291,7 +291,7 @@ class SpatialProcessor(nn.Module):
             result = result + self.gate_maps(_resized(maps, size))
         if self.parts.read and context.read is not None:
             result = result + self.gate_read(_resized(context.read, size))
-        return result
+        return cast(Tensor, result)
 
     def _attended(self, hidden: Tensor, context: SpatialContext, size: tuple[int, int]) -> Tensor:
         where = fourier(coordinates(*size, hidden.device)).to(hidden.dtype).expand(len(hidden), -1, -1)
@@ -302,7 +302,7 @@ class SpatialProcessor(nn.Module):
             )
         )  # fmt: skip
         seen = F.scaled_dot_product_attention(query, key, value, attn_mask=~context.hidden[:, None, None])
-        return cast(Tensor, seen.transpose(1, 2).flatten(2))
+        return seen.transpose(1, 2).flatten(2)
 
 
 def closed(width: int, out: int) -> nn.Linear:
