@@ -18,7 +18,7 @@ JOBS = {
     "prune": "delete a run's folders that are no longer current; asks first",
     "export": "write a published dataset in another form: tar files for webdataset",
     "push": "put a published dataset onto the Hugging Face Hub",
-    "serve": "look at pairs in a browser: a dataset's, or a run's while it goes on",
+    "serve": "look at pairs in a browser: a dataset's, or a run's while it goes on; or edit pictures",
     "train": "teach an editor from a published dataset",
     "finetune-llm": "teach a language model to write edits",
     "doctor": "say what is installed, which stages can run here, and what to do about the others",

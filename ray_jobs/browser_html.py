@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from ray_jobs.browse import SCORES, Catalogue, Row, values
 from ray_jobs.browse_run import Progress
+from ray_jobs.editing import Asked, Understood
 from ray_jobs.report_page import LANGUAGES, REASONS, Bar, file_size, measured, operation_words, percent
 from ray_jobs.survey import message_of
 
@@ -107,6 +108,22 @@ def verdict_bars(table: pa.Table) -> list[Bar]:
 def troubles(lines: Sequence[str]) -> str:
     """A line for each thing that went wrong."""
     return _part("troubles", lines)
+
+
+def editor_head(folder: str, parts: Sequence[str], side: int) -> str:
+    """parts: spatial layers that the editor has. side: pixels beyond which pictures are scaled down."""
+    return _part("editor_head", folder, parts, side)
+
+
+def understood(found: Understood, spatial: bool) -> str:
+    """What was made of an instruction. spatial: the editor has layers that use it."""
+    return _part("understood", found, spatial)
+
+
+def made(what: Asked, seconds: float, before: Sequence[int], after: Sequence[int]) -> str:
+    """How an edit was made. before, after: shapes of the picture given and of the one edited."""
+    scaled = tuple(before[:2]) != tuple(after[:2])
+    return _part("made", what, seconds, after[1], after[0], scaled)
 
 
 def css() -> str:

@@ -1,7 +1,7 @@
-"""`serve`: pairs in a browser, those of a published dataset or of a run, also while it goes on.
+"""`serve`: pairs in a browser, those of a published dataset or of a run, also while it goes on; or an editor.
 
 The page asks no other host for anything, and a content security policy says so to the browser. It is meant for people
-who may read the data: there is no login, so it listens on this machine alone unless told otherwise.
+who may read the data, or use the editor: there is no login, so it listens on this machine alone unless told otherwise.
 """
 
 from __future__ import annotations
@@ -34,13 +34,25 @@ POLICY = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    options = parser("serve", "Look at pairs in a browser: those of a published dataset, or of a run.")
+    options = parser(
+        "serve", "Look at pairs in a browser, those of a published dataset or of a run; or edit pictures."
+    )
     what = options.add_mutually_exclusive_group(required=True)
     what.add_argument("--dataset", metavar="URI", help="a dataset, or one version's folder")
     what.add_argument("--run", metavar="URI", help="a run folder; it may be at work")
+    what.add_argument("--model", metavar="DIR", help="an editor that `train` left: edit pictures with it")
+    options.add_argument(
+        "--side",
+        type=int,
+        metavar="N",
+        help="pixels; larger pictures are edited scaled down (what the editor was made for)",
+    )
     options.add_argument("--host", default="127.0.0.1", help="where to listen; this machine alone by default")
     options.add_argument("--port", type=int, default=7860, help="7860 by default; 0 for any that is free")
-    return run_job("serve", _work, options.parse_args(argv))
+    arguments = options.parse_args(argv)
+    if arguments.side is not None and arguments.model is None:
+        options.error("--side goes with --model")
+    return run_job("serve", _work, arguments)
 
 
 def _work(arguments: argparse.Namespace) -> int:
@@ -49,19 +61,35 @@ def _work(arguments: argparse.Namespace) -> int:
         tempfile.TemporaryDirectory(prefix="spatialpix-") as kept,
     ):
         os.environ["GRADIO_TEMP_DIR"] = kept  # before Gradio is loaded: pictures that it was given lie there
-        with ThreadPoolExecutor(1) as pool, quick_import():
-            opened = pool.submit(open_catalogue, arguments.dataset, arguments.run)
-            from ray_jobs.browser_page import build
-
-            catalogue = opened.result()
-            page = application(build(catalogue))
+        page, title, seen = _editor(arguments) if arguments.model is not None else _catalogue(arguments)
         host = f"[{arguments.host}]" if ":" in arguments.host else arguments.host
         address = f"http://{host}:{sock.getsockname()[1]}"
-        print(f"{catalogue.title} in {catalogue.uri}: {address} (Ctrl-C ends it)", flush=True)
+        print(f"{title}: {address} (Ctrl-C ends it)", flush=True)
         if not _is_local(arguments.host):
-            print("note: whoever reaches this address sees the pairs; there is no login", flush=True)
+            print(f"note: whoever reaches this address {seen}; there is no login", flush=True)
         _answer(page, sock)
     return DONE
+
+
+def _catalogue(arguments: argparse.Namespace) -> tuple[Any, str, str]:
+    """The page of pairs, what it is of, and what others could do there."""
+    with ThreadPoolExecutor(1) as pool, quick_import():
+        opened = pool.submit(open_catalogue, arguments.dataset, arguments.run)
+        from ray_jobs.browser_page import build
+
+        catalogue = opened.result()
+        return application(build(catalogue)), f"{catalogue.title} in {catalogue.uri}", "sees the pairs"
+
+
+def _editor(arguments: argparse.Namespace) -> tuple[Any, str, str]:
+    """The same of an editor. Loaded before Gradio is: both load the Hub's library, which must be told to stay here."""
+    from ray_jobs.editing import open_editor
+
+    editor = open_editor(arguments.model, arguments.side)
+    with quick_import():
+        from ray_jobs.editor_page import UPLOAD, build
+
+        return application(build(editor), UPLOAD), f"the editor in {editor.folder}", "can edit pictures"
 
 
 def open_catalogue(dataset: str | None, run: str | None) -> Catalogue:
@@ -128,8 +156,8 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
         yield sock
 
 
-def application(blocks: Any) -> Any:
-    """The page as an ASGI application that asks for nothing from elsewhere."""
+def application(blocks: Any, upload: str = "1kb") -> Any:
+    """The page as an ASGI application that asks for nothing from elsewhere. upload: what a file may weigh."""
     import fastapi
     import gradio as gr
 
@@ -139,7 +167,7 @@ def application(blocks: Any) -> Any:
     app = gr.mount_gradio_app(
         fastapi.FastAPI(docs_url=None, redoc_url=None, openapi_url=None), blocks, path="/", theme=theme(),
         css=browser_html.css(), footer_links=[], run_history=False, ssr_mode=False, mcp_server=False,
-        enable_monitoring=False, pwa=False, max_file_size="1kb", show_error=False,
+        enable_monitoring=False, pwa=False, max_file_size=upload, show_error=False,
     )  # fmt: skip
     return _with_policy(app)
 

@@ -36,8 +36,15 @@ def served(catalogue: Catalogue) -> Iterator[str]:
     """The address at which the catalogue's page is served."""
     with quick_import():
         from ray_jobs.browser_page import build
+    with answered(application(build(catalogue))) as address:
+        yield address
+
+
+@contextmanager
+def answered(page: Any) -> Iterator[str]:
+    """The address at which an application is served."""
     with closing(socket.create_server(("127.0.0.1", 0))) as sock:
-        config = uvicorn.Config(application(build(catalogue)), log_level="error", timeout_graceful_shutdown=1)
+        config = uvicorn.Config(page, log_level="error", timeout_graceful_shutdown=1)
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, daemon=True)
         thread.start()

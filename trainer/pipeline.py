@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
@@ -30,6 +30,8 @@ from trainer.spatial_attention import SpatialContext, silhouettes
 from trainer.words import Words, arrays, read
 
 _MULTIPLE = 8  # pixels of a latent's side
+Told = Callable[[int, int], None]
+"""Hears how many of how many steps are done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +70,15 @@ class SpatialPixPipeline:
         )  # fmt: skip
 
     def __call__(
-        self, image: Pixels, instruction: str, seed: int = 0, sampling: Sampling | None = None
+        self,
+        image: Pixels,
+        instruction: str,
+        seed: int = 0,
+        sampling: Sampling | None = None,
+        told: Told | None = None,
     ) -> Pixels:
         """(h, w, 3) uint8 edited as the instruction says, English or Vietnamese; the same size."""
-        return self.batch([image], [instruction], [seed], sampling)[0]
+        return self.batch([image], [instruction], [seed], sampling, told)[0]
 
     @torch.no_grad()
     def batch(
@@ -80,9 +87,10 @@ class SpatialPixPipeline:
         instructions: Sequence[str],
         seeds: Sequence[int],
         sampling: Sampling | None = None,
+        told: Told | None = None,
     ) -> list[Pixels]:
-        """Several at once, all of one size. Each result depends on its own seed alone. Raises ValueError for pictures
-        of different sizes, and for guidance that this editor, or so few steps, cannot give."""
+        """Several at once, all of one size. Each result depends on its own seed alone. told: hears of each step. Raises
+        ValueError for pictures of different sizes, and for guidance that this editor, or so few steps, cannot give."""
         sampling = sampling or Sampling()
         if len({image.shape for image in images}) != 1:
             raise ValueError("pictures of a batch must be of one size")
@@ -90,11 +98,18 @@ class SpatialPixPipeline:
         padding = ((0, -height % _MULTIPLE), (0, -width % _MULTIPLE), (0, 0))
         pixels = self.frozen.pixels([np.pad(image, padding, mode="edge") for image in images])
         words = [read(text) for text in instructions]
-        latents = self._sampled(self.frozen.source(pixels), words, list(seeds), sampling)
+        latents = self._sampled(self.frozen.source(pixels), words, list(seeds), sampling, told)
         edited = self.frozen.decode(latents).cpu().numpy()
         return [np.ascontiguousarray(picture[:height, :width]) for picture in edited]
 
-    def _sampled(self, source: Tensor, words: list[Words], seeds: list[int], sampling: Sampling) -> Tensor:
+    def _sampled(
+        self,
+        source: Tensor,
+        words: list[Words],
+        seeds: list[int],
+        sampling: Sampling,
+        told_of: Told | None = None,
+    ) -> Tensor:
         """Scaled latents. Of each sample three: told both, told the picture, told nothing."""
         count, device = len(words), source.device
         scheduler = EulerAncestralDiscreteScheduler.from_config(self.scheduler.config)
@@ -125,7 +140,8 @@ class SpatialPixPipeline:
         scales = torch.tensor([sampling.text_of(one) for one in words], device=device)
         sigmas = scheduler.sigmas.tolist()
         state = noise() * scheduler.init_noise_sigma
-        for step, sigma, following in zip(scheduler.timesteps, sigmas, sigmas[1:], strict=False):
+        walk = zip(scheduler.timesteps, sigmas, sigmas[1:], strict=False)
+        for done, (step, sigma, following) in enumerate(walk, start=1):
             scaled = (state / (sigma**2 + 1) ** 0.5).repeat(times, 1, 1, 1)
             said = self.editor(scaled, step.to(device).long().expand(times * count), said_to, shown, context)
             both, pictured, none, *more = self._noise(said, state.repeat(times, 1, 1, 1), sigma).chunk(times)
@@ -146,6 +162,8 @@ class SpatialPixPipeline:
                     transition_mean(state, state - sigma * pictured, sigma, following), up, mask,
                 )  # fmt: skip
             state = after
+            if told_of is not None:
+                told_of(done, len(scheduler.timesteps))
         for asked in (negative, copy):
             if asked is not None:
                 asked.check()
