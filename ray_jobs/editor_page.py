@@ -126,7 +126,7 @@ class _Page:
         # Not preprocessed: Gradio would open a file that may be no picture, and say so in a trace.
         hidden: dict[str, Any] = {"api_visibility": "private", "preprocess": False}
         quiet = {"show_progress": "hidden", "trigger_mode": "always_last", **hidden}
-        self.words.change(self._understood, self.words, self.understood, **quiet)
+        self.words.change(self._understood, self.words, [self.understood, self.trouble], **quiet)
         self.picture.upload(self._looked, self.picture, self.trouble, **quiet)
         self.picture.clear(self._calm, None, self.trouble, **quiet)
         for button, text in zip(self.examples, EXAMPLES, strict=True):
@@ -141,9 +141,11 @@ class _Page:
     # --- callbacks --------------------------------------------------------------------------------------------------
 
     @safe
-    def _understood(self, words: Any) -> str:
+    def _understood(self, words: Any) -> list[Any]:
+        """Other words are another try: what was wrong with the last goes."""
         said = " ".join(str(words or "").split())[:LONGEST]
-        return html.understood(editing.understood(said), bool(self.editor.parts)) if said else ""
+        found = html.understood(editing.understood(said), bool(self.editor.parts)) if said else ""
+        return [found, self._calm()]
 
     @safe
     def _looked(self, picture: Any) -> Any:

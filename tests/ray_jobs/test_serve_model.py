@@ -110,7 +110,8 @@ def test_a_picture_is_edited_as_its_words_say(browser, address):
         say(page, "di chuyển cái cốc đỏ sang phải 10%")
         page.reads(".sp-understood li", "the red mug: move right 10 % of the width")
         assert page.texts(".sp-understood .chip") == ["understood as spatial", "Vietnamese"]
-        page.reads(".sp-understood q", "red mug")
+        page.reads(".sp-understood q", "red cup")
+        page.until("!document.querySelector('.sp-trouble')")
         say(page, "<img src=x onerror='window.hacked = 1'> a dream")
         page.reads(".sp-understood", "they go the plain path")
 
