@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -153,8 +154,9 @@ def test_an_address_is_not_fetched_for_whoever_sends_one(editor):
     async def moved():
         await _Picture().async_move_resource_to_block_cache("http://203.0.113.9/x.png")
 
-    with pytest.raises(gr.Error, match="not named by an address"):
-        anyio.run(moved)
+    # In a thread of its own: the browser of other tests has a loop running in this one.
+    with ThreadPoolExecutor(1) as pool, pytest.raises(gr.Error, match="not named by an address"):
+        pool.submit(anyio.run, moved).result()
 
 
 # --- words, pictures and settings -------------------------------------------------------------------------------------
