@@ -18,7 +18,6 @@ from trainer import learn
 from trainer.frozen import Frozen
 from trainer.model import SpatialEditor
 from trainer.parallel import Parallel
-from trainer.spatial_attention import Parts, SpatialProcessor
 
 
 @pytest.fixture(scope="module")
@@ -78,10 +77,3 @@ def test_what_is_kept_is_whole_and_the_other_kind_goes_on_with_it(together, name
     assert again and all(torch.equal(value, kept[key]) for key, value in again.items())
     weights = SpatialEditor.load(together / name / "editor").state_dict()
     assert not any("lora" in key for key in weights)
-
-
-def test_gates_of_older_files_are_read():
-    layer = SpatialProcessor(32, 32, 2, Parts())
-    older = layer.state_dict() | {"gate": torch.tensor(0.5), "gate_maps": torch.tensor(0.25)}
-    layer.load_state_dict(older)
-    assert layer.gate.tolist() == [0.5] and layer.gate_maps.tolist() == [0.25]
