@@ -10,7 +10,8 @@ import functools
 import logging
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from types import MappingProxyType
+from typing import Any
 
 import gradio as gr
 
@@ -26,26 +27,25 @@ EXAMPLES = (
     "make it autumn",
 )
 _USUAL = Asked("")
-_PROGRESS = gr.Progress()
 
 
 log = logging.getLogger(__name__)
-F = TypeVar("F", bound=Callable[..., Any])
+_UNEXPECTED = "something unexpected happened; the log file of this job has the trace"
 
 
-def safe(method: F) -> F:
-    """A callback whose unexpected errors are one line on the page and a trace in the log file."""
+def safe(method: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
+    """A callback whose last output is the line of troubles: an unexpected error is a line there and a trace in the log
+    file. Not raised, since Gradio's page shows only the errors of queued events."""
 
     @functools.wraps(method)
-    def call(*arguments: Any, **named: Any) -> Any:
+    def call(page: Any, *arguments: Any) -> list[Any]:
         try:
-            return method(*arguments, **named)
-        except Exception as error:
+            return method(page, *arguments)
+        except Exception:
             log.exception("unexpected")
-            line = "something unexpected happened; the log file of this job has the trace"
-            raise gr.Error(line, print_exception=False) from error
+            return [*[gr.skip() for _ in range(page.outputs[method.__name__] - 1)], _trouble(_UNEXPECTED)]
 
-    return call  # type: ignore[return-value]
+    return call
 
 
 class _Picture(gr.Image):  # type: ignore[misc]
@@ -122,21 +122,24 @@ class _Page:
         self.made = gr.HTML(js_on_load=None)
         self.understood = gr.HTML(js_on_load=None)
 
+    outputs = MappingProxyType(
+        {"_understood": 2, "_looked": 2, "_edit": 3}
+    )  # of each callback that is `safe`
+
     def _wire(self) -> None:
-        # Not preprocessed: Gradio would open a file that may be no picture, and say so in a trace.
-        hidden: dict[str, Any] = {"api_visibility": "private", "preprocess": False}
+        # Not preprocessed: Gradio would open a file that may be no picture, and say so in a trace. Not queued: see
+        # `browser_page`; that there is one edit at a time is the editor's own affair.
+        hidden: dict[str, Any] = {"api_visibility": "private", "preprocess": False, "queue": False}
         quiet = {"show_progress": "hidden", "trigger_mode": "always_last", **hidden}
         self.words.change(self._understood, self.words, [self.understood, self.trouble], **quiet)
-        self.picture.upload(self._looked, self.picture, self.trouble, **quiet)
+        self.picture.upload(self._looked, self.picture, [self.made, self.trouble], **quiet)
         self.picture.clear(self._calm, None, self.trouble, **quiet)
         for button, text in zip(self.examples, EXAMPLES, strict=True):
             button.click(lambda text=text: text, None, self.words, **quiet)
         asked = [self.picture, self.words, self.seed, self.steps, self.text, self.image]
-        # One edit at a time, whoever asks: the others wait in Gradio's queue, which says so.
         self.go.click(
-            self._edit, asked, [self.trouble, self.slider, self.made], concurrency_limit=1,
-            show_progress_on=self.slider, **hidden,
-        )  # fmt: skip
+            self._edit, asked, [self.slider, self.made, self.trouble], show_progress_on=self.slider, **hidden
+        )
 
     # --- callbacks --------------------------------------------------------------------------------------------------
 
@@ -148,40 +151,28 @@ class _Page:
         return [found, self._calm()]
 
     @safe
-    def _looked(self, picture: Any) -> Any:
+    def _looked(self, picture: Any) -> list[Any]:
         """A file that is no picture is said as soon as it is here."""
         try:
             editing.picture(_path(picture))
         except Refused as refused:
-            return _trouble(refused)
-        return self._calm()
+            return [gr.skip(), _trouble(str(refused))]
+        return [gr.skip(), self._calm()]
 
     def _calm(self) -> Any:
         return gr.update(value="", visible=False)
 
     @safe
-    def _edit(
-        self,
-        picture: Any,
-        words: Any,
-        seed: Any,
-        steps: Any,
-        text: Any,
-        image: Any,
-        progress: gr.Progress = _PROGRESS,
-    ) -> list[Any]:
+    def _edit(self, picture: Any, words: Any, seed: Any, steps: Any, text: Any, image: Any) -> list[Any]:
         try:
             before = editing.picture(_path(picture))
             what = editing.asked(words, seed, steps, text, image)
-            progress(0, desc="reading the picture and the words")
             began = time.monotonic()
-            after = self.editor.edit(
-                before, what, lambda done, of: progress((done, of), desc="editing", unit="steps")
-            )
+            after = self.editor.edit(before, what)
         except Refused as refused:
-            return [_trouble(refused), gr.skip(), gr.skip()]
+            return [gr.skip(), gr.skip(), _trouble(str(refused))]
         made = html.made(what, time.monotonic() - began, before.shape, after.shape)
-        return [self._calm(), gr.update(value=editing.beside(before, after)), made]
+        return [gr.update(value=editing.beside(before, after)), made, self._calm()]
 
 
 def _path(picture: Any) -> str:
@@ -192,5 +183,5 @@ def _path(picture: Any) -> str:
     return str(path)
 
 
-def _trouble(refused: Refused) -> Any:
-    return gr.update(value=html.troubles([str(refused)]), visible=True)
+def _trouble(line: str) -> Any:
+    return gr.update(value=html.troubles([line]), visible=True)
