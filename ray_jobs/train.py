@@ -40,6 +40,7 @@ _FREE = frozenset(
         "data.workers",
         "data.latents",
         "learn.recompute",
+        "validation",
     }
 )
 
