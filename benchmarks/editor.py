@@ -19,10 +19,10 @@ from pathlib import Path
 
 import numpy as np
 
-from evaluation.editing import Case, Edit, Result, by_kind, cases, digest, interval, judgeable, tried
 from evaluation.paraphrases import paraphrases
+from evaluation.trials import Case, Edit, Result, by_kind, by_turns, cases, digest, interval, judgeable, tried
 from filters.reader import Reader
-from ray_jobs.edit_sheet import Tried, edit_sheet, varied
+from ray_jobs.edit_sheet import Tried, edit_sheet
 from shards.dataset import open_dataset
 from shards.images import Pixels
 from spatial.templates import Chosen
@@ -129,7 +129,7 @@ def measured(
         json.dumps([{field: getattr(one, field) for field in Result.__slots__} for one in results])
     )
     if sheet is not None:
-        sheet.write_bytes(edit_sheet(varied(pictures, 36)))
+        sheet.write_bytes(edit_sheet(by_turns(pictures, 36)))
     return results
 
 

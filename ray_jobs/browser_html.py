@@ -126,6 +126,11 @@ def made(what: Asked, seconds: float, before: Sequence[int], after: Sequence[int
     return _part("made", what, seconds, after[1], after[0], scaled)
 
 
+def at_step(done: int, of: int) -> str:
+    """How far the edit that is being made is."""
+    return _part("at_step", done, of)
+
+
 def css() -> str:
     return _part("css")
 

@@ -28,6 +28,10 @@ class SpatialLayers(Model):
         return self
 
 
+MODEL_PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
+"""Folders of a diffusion model, and of an editor."""
+
+
 def _kinds(names: tuple[str, ...]) -> tuple[str, ...]:
     for name in names:
         if name not in KINDS:

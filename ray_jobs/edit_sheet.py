@@ -53,17 +53,3 @@ def edit_sheet(tried: Sequence[Tried], columns: int = 3, side: int = 112) -> byt
     buffer = io.BytesIO()
     sheet.save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
-
-
-def varied(tried: Sequence[Tried], most: int) -> list[Tried]:
-    """Some of each kind by turns, right and wrong ones as they come."""
-    kinds: dict[str, list[Tried]] = {}
-    for one in tried:
-        kinds.setdefault(one.kind, []).append(one)
-    order = [
-        own[turn]
-        for turn in range(max(map(len, kinds.values()), default=0))
-        for own in kinds.values()
-        if turn < len(own)
-    ]
-    return order[:most]

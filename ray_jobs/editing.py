@@ -9,7 +9,7 @@ import json
 import math
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from ray_jobs.config import ConfigError, one_line
+from ray_jobs.config_train import MODEL_PARTS
 from ray_jobs.report_page import operation_words
 from shards.images import Pixels
 from spatial.expressions import say_expression
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 SIDES = (64, 2048)  # pixels that `--side` may be
 STEPS, SCALES = (2, 100), (0.0, 20.0)
 LONGEST = 500  # letters; the text encoder reads no more than 77 tokens
-_PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 _USUAL, _LATENT = 512, 8
 _SHOWN = 1024  # pixels that a side of a shown picture has at most: two of them go to the browser
 _LEAST, _MOST = 16, 60_000_000  # pixels of a side; of a picture
@@ -180,6 +180,7 @@ class Editing:
     def __init__(self, pipeline: SpatialPixPipeline, folder: Path, side: int) -> None:
         self.pipeline, self.folder, self.side = pipeline, folder, side
         self._one = threading.Lock()
+        self.at: tuple[int, int] | None = None  # steps done and steps in all, of the edit that is being made
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -189,8 +190,8 @@ class Editing:
             return ()
         return tuple(name for name in ("tokens", "grounding", "read") if getattr(editor.parts, name))
 
-    def edit(self, rgb: Pixels, what: Asked, told: Callable[[int, int], None] | None = None) -> Pixels:
-        """Of the size that `fitted` gives. told: hears how many of how many steps are done. Raises Refused."""
+    def edit(self, rgb: Pixels, what: Asked) -> Pixels:
+        """Of the size that `fitted` gives; `at` says how far it is. Raises Refused."""
         import torch
 
         from trainer.pipeline import Sampling
@@ -198,9 +199,14 @@ class Editing:
         sampling = Sampling(steps=what.steps, text=what.text, image=what.image)
         with self._one:
             try:
-                return self.pipeline(fitted(rgb, self.side), what.words, what.seed, sampling, told)
+                return self.pipeline(fitted(rgb, self.side), what.words, what.seed, sampling, self._told)
             except (MemoryError, torch.OutOfMemoryError):
                 raise Refused("memory ran out: start with a smaller --side") from None
+            finally:
+                self.at = None
+
+    def _told(self, done: int, of: int) -> None:
+        self.at = done, of
 
 
 def open_editor(folder: str, side: int | None = None) -> Editing:
@@ -232,7 +238,7 @@ def _looked(place: Path) -> Mapping[str, Any]:
     """The UNet's settings. Raises ConfigError for a folder that is no editor's, before torch is loaded."""
     if not place.is_dir():
         raise ConfigError(f"--model: {place} is no folder of this machine")
-    if missing := [part for part in _PARTS if not (place / part).is_dir()]:
+    if missing := [part for part in MODEL_PARTS if not (place / part).is_dir()]:
         raise ConfigError(f"--model: {place} holds no editor: there is no {missing[0]} in it")
     try:
         config = json.loads((place / "unet" / "config.json").read_text(encoding="utf-8"))

@@ -27,6 +27,7 @@ EXAMPLES = (
     "make it autumn",
 )
 _USUAL = Asked("")
+_TICK_S = 1.0
 
 
 log = logging.getLogger(__name__)
@@ -116,6 +117,7 @@ class _Page:
 
     def _results(self) -> None:
         self.trouble = gr.HTML(js_on_load=None, visible=False)
+        self.at = gr.HTML(js_on_load=None, visible=False)
         self.slider = gr.ImageSlider(
             label="before and after", format="png", interactive=False, max_height=720, elem_id="sp-slider",
         )  # fmt: skip
@@ -140,6 +142,7 @@ class _Page:
         self.go.click(
             self._edit, asked, [self.slider, self.made, self.trouble], show_progress_on=self.slider, **hidden
         )
+        gr.Timer(_TICK_S).tick(self._at, None, self.at, show_progress="hidden", **hidden)
 
     # --- callbacks --------------------------------------------------------------------------------------------------
 
@@ -158,6 +161,11 @@ class _Page:
         except Refused as refused:
             return [gr.skip(), _trouble(str(refused))]
         return [gr.skip(), self._calm()]
+
+    def _at(self) -> Any:
+        """How far the edit is that is being made, whoever asked for it."""
+        at = self.editor.at
+        return gr.update(value=html.at_step(*at) if at else "", visible=at is not None)
 
     def _calm(self) -> Any:
         return gr.update(value="", visible=False)

@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ray_jobs.config import ConfigError, check, one_line, overridden, read_yaml
-from ray_jobs.config_train import TrainConfig
+from ray_jobs.config_train import MODEL_PARTS, TrainConfig
 from ray_jobs.job import DONE, parser, run_job
 from ray_jobs.training import launch, tell
 
 if TYPE_CHECKING:
+    import torch
+
     from ray_jobs.validation import Figures
     from shards.dataset import Dataset
     from shards.storage import Storage
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
     from trainer.stream import StreamSettings
 
 RESULT, CHECKPOINTS, LATEST = "editor", "checkpoints", "latest.json"
-_MODEL = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 SETTINGS, FAILURE = "training.json", "failure.json"
 # May differ between a training and its going on: where it is, how long, and who does it.
 _FREE = frozenset(
@@ -95,7 +96,7 @@ def _anywhere(config: TrainConfig) -> TrainConfig:
 
     model = Path(config.model)
     if model.is_dir():
-        if missing := [part for part in _MODEL if not (model / part).is_dir()]:
+        if missing := [part for part in MODEL_PARTS if not (model / part).is_dir()]:
             raise ConfigError(f"model: {model} holds no diffusion model: there is no {missing[0]} in it")
     elif model.is_absolute() or config.model.startswith(".") or config.model.count("/") != 1:
         raise ConfigError(f"model: {config.model} is neither a folder nor a name on the Hub (owner/name)")
@@ -182,6 +183,8 @@ def _failure(storage: Storage) -> str | None:
 def work(settings: dict[str, Any]) -> None:
     """What each worker of Ray Train does; the first also keeps checkpoints and puts the result."""
     import ray.train
+    import ray.train.torch
+    import torch
 
     from ray_jobs.driver import RunFailed
     from ray_jobs.validation import Validator, due
@@ -197,7 +200,10 @@ def work(settings: dict[str, Any]) -> None:
     storage = open_storage(config.out)
     if (said := _failure(storage)) is not None:  # the same rows would fail again
         raise RunFailed(said)
-    learner = learner_of(config, rank, ranks)
+    device = ray.train.torch.get_device()  # workers of a machine see all its GPUs: each has its own
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    learner = learner_of(config, rank, ranks, device)
     restore(learner, storage)
 
     def told(line: Line) -> None:
@@ -220,7 +226,12 @@ def work(settings: dict[str, Any]) -> None:
         ray.train.report({"step": now.progress.step})  # waits for all: nobody runs ahead of a checkpoint
 
     store = store_of(config, dataset, learner)
-    learner.kept = None if store is None else store.opened()
+    try:
+        learner.kept = None if store is None else store.opened()
+    except OSError as error:
+        line = f"data.latents: {one_line(error)}; make room there, name another folder, or leave it out"
+        storage.write(FAILURE, json.dumps({"line": line}).encode())
+        raise
     with Stream(dataset, data.split, stream_of(config), store) as batches:
         try:
             learner.run(batches, told, saved)
@@ -230,7 +241,9 @@ def work(settings: dict[str, Any]) -> None:
     put(learner, config, storage.sub(RESULT))
 
 
-def learner_of(config: TrainConfig, rank: int = 0, ranks: int = 1) -> Learner:
+def learner_of(
+    config: TrainConfig, rank: int = 0, ranks: int = 1, device: str | torch.device = "cpu"
+) -> Learner:
     """An editor that has learned nothing. Raises OSError where the model is not there."""
     import torch
 
@@ -240,7 +253,6 @@ def learner_of(config: TrainConfig, rank: int = 0, ranks: int = 1) -> Learner:
     from trainer.parallel import Parallel
     from trainer.spatial_attention import Parts
 
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     layers = config.layers
     parts = Parts(layers.tokens, layers.grounding, layers.read) if layers.tokens else None
     torch.manual_seed(config.seed)  # new layers begin alike on all ranks

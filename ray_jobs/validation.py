@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from ray_jobs.config import ConfigError, one_line
 from ray_jobs.config_train import TrainConfig, Validation
 
 if TYPE_CHECKING:
-    from evaluation.editing import Case
     from filters.reader import Reader
     from shards.dataset import Dataset
     from shards.storage import Storage
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from trainer.model import SpatialEditor
 
 FOLDER = "validation"
+_OF = 3  # edits that are looked through for each that is tried
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +39,16 @@ class Validator:
 
     def __init__(self, config: TrainConfig, dataset: Dataset, storage: Storage) -> None:
         """Raises ConfigError for a reader that is not there and a split without edits that can be judged."""
-        from evaluation.editing import cases, judgeable
+        from evaluation.trials import by_turns, cases, judgeable
 
         asked = config.validation
         self._config, self._storage = asked, storage.sub(FOLDER)
         self._side, self._reader = config.data.side, reader_of(asked)
-        there = list(cases(dataset, asked.split, asked.templates, self._side))
+        # Not the whole split, which may be larger than memory.
+        there = list(islice(cases(dataset, asked.split, asked.templates, self._side), _OF * asked.edits))
         chosen = judgeable(there, self._reader)
         self._unread = len(there) - len(chosen)
-        self._chosen = _by_turns(chosen, asked.edits)
+        self._chosen = by_turns(chosen, asked.edits)
         if not self._chosen:
             raise ConfigError(
                 f"validation: split {asked.split!r} has no edits that the reader can judge; set validation.every=0"
@@ -56,7 +58,7 @@ class Validator:
         """Tries `editor`, the learner's average, and puts figures and pictures. Raises StorageError."""
         from diffusers import EulerAncestralDiscreteScheduler
 
-        from evaluation.editing import by_kind, tried
+        from evaluation.trials import by_kind, tried
         from ray_jobs.edit_sheet import Tried, edit_sheet
         from trainer.pipeline import Sampling, SpatialPixPipeline
 
@@ -95,13 +97,3 @@ def reader_of(asked: Validation) -> Reader:
         return Reader.load(asked.reader)
     except (OSError, ValueError) as error:
         raise ConfigError(f"validation.reader: {one_line(error)}") from None
-
-
-def _by_turns(chosen: list[Case], most: int) -> list[Case]:
-    """One of each kind, then another of each, and so on."""
-    turns: dict[str, int] = {}
-    order = []
-    for place, case in enumerate(chosen):
-        turns[case.kind] = turns.get(case.kind, -1) + 1
-        order.append((turns[case.kind], place))
-    return [chosen[place] for _, place in sorted(order)[:most]]

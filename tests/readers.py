@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from evaluation.editing import cases
+from evaluation.trials import cases
 from filters.reader import Sighting
 
 

@@ -95,10 +95,16 @@ def _picture(row: Mapping[str, Any], name: str, side: int, turned: bool) -> Pixe
     except Exception as error:  # whatever a decoder says of bytes from outside
         said = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise RowError(f"pair {row['pair_id']}: {name} cannot be decoded: {said}") from None
-    if rgb.shape[:2] != (side, side):
-        how = cv2.INTER_AREA if side < min(rgb.shape[:2]) else cv2.INTER_CUBIC
-        rgb = np.asarray(cv2.resize(rgb, (side, side), interpolation=how), np.uint8)
+    rgb = squeezed(rgb, side)
     return np.ascontiguousarray(rgb[:, ::-1]) if turned else rgb
+
+
+def squeezed(rgb: Pixels, side: int) -> Pixels:
+    """(side, side, 3), whatever its shape was."""
+    if rgb.shape[:2] == (side, side):
+        return rgb
+    how = cv2.INTER_AREA if side < min(rgb.shape[:2]) else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(rgb, (side, side), interpolation=how), np.uint8)
 
 
 def _masks(row: Mapping[str, Any], cells: int) -> Masks:

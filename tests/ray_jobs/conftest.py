@@ -6,6 +6,7 @@ import pytest
 
 from shards.run import Run
 from shards.storage import open_storage
+from tests.browser import chromium
 from tests.ray_jobs.published import made
 from tests.runs_by_hand import hand_made_run
 
@@ -22,3 +23,10 @@ def published(tmp_path_factory) -> Path:
     hand_made_run(str(folder / "run"), units=6, size=8)
     made(folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch, chromium() as opened:
+        patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("gradio")))
+        yield opened

@@ -15,7 +15,7 @@ from ray_jobs.browse_run import RunCatalogue
 from shards.dataset import open_dataset
 from shards.run import Run
 from shards.storage import open_storage
-from tests.browser import chromium, served, visit
+from tests.browser import served, visit
 from tests.datasets import FOLDERS, commit, pair, publish
 from tests.ray_jobs.test_browse import unmade
 
@@ -25,13 +25,6 @@ HOSTILE = (
     "</script><svg onload='window.hacked = 5'> `${window.hacked = 6}` move it"
 )
 GRID = "#sp-pairs .caption-label"
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch, chromium() as opened:
-        patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("gradio")))
-        yield opened
 
 
 @pytest.fixture(scope="module")

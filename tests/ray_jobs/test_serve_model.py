@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -19,7 +20,7 @@ from ray_jobs.__main__ import main
 from ray_jobs.config import ConfigError
 from ray_jobs.editing import Asked, Refused, asked, beside, fitted, open_editor, picture, understood
 from ray_jobs.serve import application, quick_import
-from tests.browser import answered, chromium, visit
+from tests.browser import answered, visit
 from tests.trainer.test_step import STARTER
 from trainer.export import export
 from trainer.frozen import Frozen, text_to_image
@@ -49,13 +50,6 @@ def editor(folder):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HF_HUB_OFFLINE", "0")
         return open_editor(str(folder))
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch, chromium() as opened:
-        patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("gradio")))
-        yield opened
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +126,31 @@ def test_a_picture_is_edited_as_its_words_say(browser, address):
         assert np.array_equal(before, photo()) and after.shape == before.shape and (after != before).any()
         assert [one for one in page.asked if not one.startswith((address, "data:", "blob:"))] == []
         assert page.page.evaluate("window.hacked") is None and page.said == []
+        assert not any("/queue/" in one for one in page.asked), (
+            "an answer that comes by a stream may never come"
+        )
+
+
+def test_how_far_an_edit_is_and_what_nobody_expected_are_said(browser, address, editor, monkeypatch):
+    go_on = threading.Event()
+
+    def halfway(_image, _text, _seed, _sampling, told):
+        told(3, 7)
+        assert go_on.wait(60)
+        raise LookupError("<b>secret</b>")
+
+    monkeypatch.setattr(editor, "pipeline", halfway)
+    with visit(browser, address) as page:
+        give(page, "photo.png", png(photo()))
+        page.pictures("#sp-picture")
+        say(page, "move the mug left")
+        press(page)
+        page.reads(".sp-at", "editing: step 3 of 7")
+        go_on.set()
+        page.reads(".sp-trouble", "something unexpected happened")
+        page.until("!document.querySelector('.sp-at')")
+        assert "secret" not in page.page.content()
+    assert editor.at is None
 
 
 def test_examples_fit_a_narrow_dark_window(browser, address):
@@ -222,7 +241,8 @@ def test_an_edit_tells_its_steps_and_says_when_memory_ran_out(editor, monkeypatc
     assert editor.side == 128 and editor.parts == ("tokens", "grounding", "read")
     told = []
     what = Asked("move the ball to the left", steps=3)
-    assert editor.edit(photo(), what, lambda *at: told.append(at)).shape == (77, 128, 3)
+    monkeypatch.setattr(editor, "_told", lambda *at: told.append(at))
+    assert editor.edit(photo(), what).shape == (77, 128, 3)
     assert told == [(1, 3), (2, 3), (3, 3)]
 
     def full(*_):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections import Counter
 from itertools import chain
 
@@ -176,4 +178,20 @@ def test_kept_latents_spare_decoding_and_are_those_of_the_mirror_image_too(datas
     assert all(one.latents[0, 0, 0, 0] == one.place.row + one.place.mirrored / 2 for one in again)
     assert any(one.latents is None for one in other), "no pair was seen the other way round"
     more = LatentStore(str(tmp_path), "latents-0", rows, (4, 8, 8)).opened()
-    assert np.array_equal(more.there, kept.there), "a file that is there was begun anew"
+    assert np.array_equal(more.sums, kept.sums), "a file that is there was begun anew"
+    place = again[0].place
+    more.values[place.row, int(place.mirrored), 0, 0, 0, 0] += 1  # as after a machine went down
+    assert more.get(place) is None and more.get(again[1].place) is not None
+
+
+def test_a_disk_without_room_for_latents_says_so_at_once(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(OSError, match="No space left"):
+        LatentStore(str(tmp_path), "latents-0", 10, (4, 8, 8)).opened()
+    monkeypatch.undo()
+    kept = LatentStore(str(tmp_path), "latents-0", 10, (4, 8, 8)).opened()
+    file = tmp_path / "latents-0.f32"
+    assert file.stat().st_blocks * 512 >= file.stat().st_size == kept.values.nbytes, "room was not taken"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
-import cv2
 import numpy as np
 
 from evaluation.floor import camera_of
@@ -21,6 +21,7 @@ from spatial.language import parse, say
 from spatial.lexicon import Lexicon
 from spatial.scene import Pose, SceneObject, SpatialError
 from spatial.templates import Chosen
+from trainer.examples import squeezed
 
 Row = Mapping[str, Any]
 Edit = Callable[[Sequence[Pixels], Sequence[str], Sequence[int]], Sequence[Pixels]]
@@ -87,15 +88,10 @@ def case_of(row: Row, templates: Chosen = "all", side: int | None = None) -> Cas
         language = str(row["language"] or "en")
         with suppress(SpatialError):
             text = say(parse(text, language), language, draw, templates=templates, lexicon=Lexicon.default())
-    before, truth = (_scaled(decode(row[name]), side) for name in ("original_image", "edited_image"))
+    before, truth = (decode(row[name]) for name in ("original_image", "edited_image"))
+    if side is not None:
+        before, truth = squeezed(before, side), squeezed(truth, side)
     return Case(row, text, before, truth, _yaws(row))
-
-
-def _scaled(rgb: Pixels, side: int | None) -> Pixels:
-    if side is None or rgb.shape[:2] == (side, side):
-        return rgb
-    how = cv2.INTER_AREA if side < min(rgb.shape[:2]) else cv2.INTER_CUBIC
-    return np.asarray(cv2.resize(rgb, (side, side), interpolation=how), np.uint8)
 
 
 def _yaws(row: Row) -> dict[str, float]:
@@ -172,8 +168,10 @@ def interval(values: Sequence[float], scenes: Sequence[str], seed: int = 0, draw
     at = np.array([number[scene] for scene in scenes])
     sums = np.bincount(at, np.asarray(values, np.float64))
     counts = np.bincount(at)
-    picks = np.random.default_rng(seed).integers(len(counts), size=(draws, len(counts)))
-    means = sums[picks].sum(axis=1) / counts[picks].sum(axis=1)
+    drawn, means = np.random.default_rng(seed), np.empty(draws)
+    for turn in range(draws):  # one by one, so that a large set takes no more memory
+        picks = drawn.integers(len(counts), size=len(counts))
+        means[turn] = sums[picks].sum() / counts[picks].sum()
     low, high = np.quantile(means, (0.025, 0.975))
     return Interval(float(np.mean(np.asarray(values, np.float64))), float(low), float(high))
 
@@ -185,6 +183,24 @@ def digest(chosen: Sequence[Case]) -> str:
         total.update(f"{case.row['pair_id']}\0{case.text}\0".encode())
         total.update(np.ascontiguousarray(case.before).tobytes() + np.ascontiguousarray(case.truth).tobytes())
     return total.hexdigest()
+
+
+class OfKind(Protocol):
+    @property
+    def kind(self) -> str: ...
+
+
+One = TypeVar("One", bound=OfKind)
+
+
+def by_turns(some: Sequence[One], most: int) -> list[One]:
+    """One of each kind, then another of each, and so on."""
+    turns: dict[str, int] = defaultdict(int)
+    order = []
+    for place, one in enumerate(some):
+        order.append((turns[one.kind], place))
+        turns[one.kind] += 1
+    return [some[place] for _, place in sorted(order)[:most]]
 
 
 def by_kind(results: Iterable[Result]) -> dict[str, tuple[int, int]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from evaluation.editing import by_kind, cases, digest, interval, judgeable, tried
+from evaluation.trials import by_kind, by_turns, cases, digest, interval, judgeable, tried
 from shards.dataset import open_dataset
 from shards.storage import open_storage
 from spatial.language import parse, say
@@ -56,6 +56,12 @@ def test_a_frozen_set_has_another_figure_when_a_word_or_a_pixel_differs(dataset)
     assert digest(chosen) == digest(chosen[::-1]) == digest(list(cases(dataset)))
     assert digest(chosen) != digest(list(cases(dataset, templates="held_out")))
     assert digest(chosen) != digest(chosen[1:])
+
+
+def test_kinds_take_turns(dataset):
+    some = list(cases(dataset))
+    assert [case.kind for case in by_turns(some, 3)] == ["move", "lighting", "move"]
+    assert by_turns(some, 99)[2:] == some[1:5]
 
 
 def test_the_interval_is_over_scenes_not_over_edits():
