@@ -125,7 +125,14 @@ def test_what_is_wrong_is_said_before_anything_starts(values, tmp_path, capsys):
     assert "learn.sample: unknown key; did you mean 'samples'?" in said("--set", "learn.sample=3")
 
 
-@pytest.mark.parametrize("sharded", [False, True], ids=["replicated", "sharded"])
+@pytest.mark.parametrize(
+    "sharded",
+    [
+        pytest.param(False, id="replicated"),
+        # That shards learn the same is checked quickly in test_parallel.
+        pytest.param(True, id="sharded", marks=pytest.mark.slow),
+    ],
+)
 def test_two_workers_of_ray_train_teach_it_and_one_goes_on(values, tmp_path, capsys, sharded):
     path = tmp_path / "train.yaml"
     # Workers have folders of their own, in which a path that is not whole would lead elsewhere.
