@@ -73,6 +73,7 @@ def cases(
 
     templates: how they are worded; "all" leaves the words as they are, "held_out" says them anew by the quarter of
     phrasings that no training with `data.phrasings: train` has seen. What has no such words stays as it is.
+    Raises ValueError that names the pair for a picture that is broken, StorageError.
     """
     for file in dataset.files("data", split):
         with opened(dataset.storage, file.path) as parquet:
@@ -88,7 +89,10 @@ def case_of(row: Row, templates: Chosen = "all", side: int | None = None) -> Cas
         language = str(row["language"] or "en")
         with suppress(SpatialError):
             text = say(parse(text, language), language, draw, templates=templates, lexicon=Lexicon.default())
-    before, truth = (decode(row[name]) for name in ("original_image", "edited_image"))
+    try:
+        before, truth = (decode(row[name]) for name in ("original_image", "edited_image"))
+    except ValueError as error:
+        raise ValueError(f"pair {row['pair_id']}: {error}") from None
     if side is not None:
         before, truth = squeezed(before, side), squeezed(truth, side)
     return Case(row, text, before, truth, _yaws(row))

@@ -113,9 +113,9 @@ def _anywhere(config: TrainConfig) -> TrainConfig:
 
 def _look(config: TrainConfig) -> None:
     """What is wrong with the data is said before workers start. Raises ConfigError, StorageError."""
-    from ray_jobs.validation import reader_of
+    from ray_jobs.validation import Validator
     from shards.dataset import open_dataset
-    from shards.storage import StorageError
+    from shards.storage import StorageError, open_storage
     from trainer.stream import groups_of
 
     try:
@@ -130,11 +130,11 @@ def _look(config: TrainConfig) -> None:
             f"validation.every: {asked.every} is no multiple of learn.every ({config.learn.every}); looks are at "
             "checkpoints"
         )
-    if asked.every:
-        reader_of(asked)
     if not found:
         of = f" of the kinds {', '.join(config.data.kinds)}" if config.data.kinds else ""
         raise ConfigError(f"data.split: {config.data.split!r} has no rows{of} in {config.dataset}")
+    if asked.every:  # also that there is something to judge: workers would find out minutes later
+        Validator(config, open_dataset(config.dataset), open_storage(config.out))
     print(f"training: {sum(group.size for group in found)} pairs in {config.dataset}", flush=True)
 
 

@@ -38,14 +38,19 @@ class Validator:
     """Held-out edits, chosen once, before the editor has learned anything."""
 
     def __init__(self, config: TrainConfig, dataset: Dataset, storage: Storage) -> None:
-        """Raises ConfigError for a reader that is not there and a split without edits that can be judged."""
+        """Raises ConfigError for a reader that is not there, a broken picture, and a split without edits that can be
+        judged."""
         from evaluation.trials import by_turns, cases, judgeable
 
         asked = config.validation
         self._config, self._storage = asked, storage.sub(FOLDER)
         self._side, self._reader = config.data.side, reader_of(asked)
         # Not the whole split, which may be larger than memory.
-        there = list(islice(cases(dataset, asked.split, asked.templates, self._side), _OF * asked.edits))
+        some = islice(cases(dataset, asked.split, asked.templates, self._side), _OF * asked.edits)
+        try:
+            there = list(some)
+        except ValueError as error:
+            raise ConfigError(f"validation: {one_line(error)}") from None
         chosen = judgeable(there, self._reader)
         self._unread = len(there) - len(chosen)
         self._chosen = by_turns(chosen, asked.edits)

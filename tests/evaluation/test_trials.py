@@ -58,6 +58,12 @@ def test_a_frozen_set_has_another_figure_when_a_word_or_a_pixel_differs(dataset)
     assert digest(chosen) != digest(chosen[1:])
 
 
+def test_a_broken_picture_names_its_pair(tmp_path):
+    publish(open_storage(str(tmp_path)), {"test": [pair(3, edited_image={"bytes": b"no", "path": "x.png"})]})
+    with pytest.raises(ValueError, match="pair blender-0000000-0000003: not a whole picture file"):
+        list(cases(open_dataset(str(tmp_path))))
+
+
 def test_kinds_take_turns(dataset):
     some = list(cases(dataset))
     assert [case.kind for case in by_turns(some, 3)] == ["move", "lighting", "move"]

@@ -122,6 +122,9 @@ def test_what_is_wrong_is_said_before_anything_starts(values, tmp_path, capsys):
     assert "validation.reader: no config.json" in said(
         "--set", "validation.every=2", "--set", f"validation.reader={tmp_path}"
     )
+    assert "validation: split 'train' has no edits that the reader can judge" in said(
+        "--set", "validation.every=2", "--set", "validation.split=train"
+    )
     assert "learn.sample: unknown key; did you mean 'samples'?" in said("--set", "learn.sample=3")
 
 
