@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The Blender process: builds scenes, casts rays at its own evaluated meshes, renders, reads asset files.
 
-`renderers.worker` runs it as `python -m renderers.blender ANSWERS PARENT` (see `renderers.serve`). This is
+`renderers.worker` runs it as `python -m renderers.blender ANSWERS PARENT THREADS` (see `renderers.serve`). This is
 the only module that imports bpy, and no other imports it.
 """
 
@@ -15,7 +15,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import bpy
+from renderers.cores import few_cores
+
+with few_cores(int(sys.argv[3]) if __name__ == "__main__" else 0):
+    import bpy
 import embreex  # noqa: F401 - missing, it should be missed at the start
 import numpy as np
 from mathutils import Matrix, Quaternion, Vector

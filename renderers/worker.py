@@ -205,7 +205,10 @@ class BlenderWorker:
             # another inside the kernel.
             environment["OIDN_NUM_THREADS"] = str(self.settings.threads)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "renderers.blender", str(child_end), str(os.getpid())],
+            [
+                *(sys.executable, "-m", "renderers.blender"),
+                *(str(child_end), str(os.getpid()), str(self.settings.threads)),
+            ],
             stdin=subprocess.PIPE,
             stdout=self._log,
             stderr=self._log,
