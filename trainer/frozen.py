@@ -16,6 +16,7 @@ from transformers import AutoTokenizer, CLIPTextModel
 
 from shards.images import Pixels
 from trainer.objective import Objective
+from trainer.paste import Pasting
 
 
 class Frozen(nn.Module):
@@ -45,6 +46,11 @@ class Frozen(nn.Module):
     @property
     def device(self) -> torch.device:
         return cast(torch.device, next(self.vae.parameters()).device)
+
+    @property
+    def pasting(self) -> Pasting:
+        """What an editor that pastes must know of these."""
+        return Pasting(self.objective, float(self.vae.config.scaling_factor))
 
     def identity(self) -> str:
         """Of the autoencoder: its settings and weights. The same latents come of the same identity."""

@@ -129,7 +129,9 @@ class Learner:
         groups: list[dict[str, Any]] = [{"params": plain, "times": 1.0}]
         if spatial:
             groups.append({"params": spatial, "times": settings.spatial})
-        self._optimizer = torch.optim.AdamW(groups, settings.rate, weight_decay=settings.decay)
+        # In one go for all weights. Sharded ones are dealt with tensor by tensor.
+        fused = not self.parallel.sharded
+        self._optimizer = torch.optim.AdamW(groups, settings.rate, weight_decay=settings.decay, fused=fused)
         self._average = {name: value.detach().clone() for name, value in self._learned.items()}
         self._null = self.frozen.text([""])
 
@@ -204,16 +206,16 @@ class Learner:
         for group in self._optimizer.param_groups:
             group["lr"] = rate * group["times"]
         # Ranks' gradients are averaged by their wrapper, so the sum over examples is `ranks` times what is there.
-        for value in self._learned.values():
-            if value.grad is not None:
-                value.grad.mul_(self.parallel.ranks / max(1, seen))
-        nn.utils.clip_grad_norm_(self._learned.values(), settings.clip)
+        fast = None if self.parallel.sharded else True  # torch's own choice for shares
+        gradients = [value.grad for value in self._learned.values() if value.grad is not None]
+        torch._foreach_mul_(gradients, self.parallel.ranks / max(1, seen))
+        nn.utils.clip_grad_norm_(self._learned.values(), settings.clip, foreach=fast)
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
         decay = min(settings.ema, (1 + step) / (10 + step))
         with torch.no_grad():
-            for name, value in self._learned.items():
-                self._average[name].lerp_(value, 1 - decay)
+            average = [self._average[name] for name in self._learned]
+            torch._foreach_lerp_(average, [value.detach() for value in self._learned.values()], 1 - decay)
         return rate
 
     def average(self) -> SpatialEditor | None:
@@ -253,7 +255,7 @@ class Learner:
     def restore(self, folder: Path) -> None:
         """What `save` left, into a learner of the same settings. Raises OSError."""
         if self.settings.lora is None:
-            weights = SpatialEditor.load(folder).state_dict()
+            weights = SpatialEditor.load(folder, self.editor.pasting).state_dict()
         else:
             weights = load_file(folder / _LEARNED)
         average, flat = load_file(folder / _EMA), load_file(folder / _STATE)

@@ -19,6 +19,7 @@ from diffusers.models.attention_processor import AttnProcessor2_0
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from trainer.paste import Pasting
 from trainer.spatial_attention import Conditions, Parts, SpatialContext, SpatialEncoder, SpatialProcessor
 from trainer.words import Words, arrays
 
@@ -52,10 +53,20 @@ class SpatialEditor(nn.Module):
     """unet: of twice the latents' channels. spatial: None for the plain editor."""
 
     def __init__(
-        self, unet: UNet2DConditionModel, parts: Parts | None, token_width: int = TOKEN_WIDTH
+        self,
+        unet: UNet2DConditionModel,
+        parts: Parts | None,
+        token_width: int = TOKEN_WIDTH,
+        pasting: Pasting | None = None,
     ) -> None:
-        """parts: of the spatial layers; None for none. The weights of new layers are drawn from torch's generator."""
+        """parts: of the spatial layers; None for none. The weights of new layers are drawn from torch's generator.
+        pasting: of an editor that pastes. Raises ValueError where that is missing."""
         super().__init__()
+        if parts is not None and parts.paste and pasting is None:
+            raise ValueError(
+                "an editor that pastes must be told the objective and the latents' scale: pasting"
+            )
+        self.pasting = pasting
         self.unet, self.parts, self.token_width = with_source(unet), parts, token_width
         self.spatial: SpatialEncoder | None = None
         if parts is not None and parts.tokens:
@@ -94,9 +105,11 @@ class SpatialEditor(nn.Module):
         """The prediction, (b, c, h, w). noisy: (b, c, h, w). steps: (b,). text: (b, l, text_width). source: (b, c, h,
         w), the mode of the source's posterior *without* the scaling factor, or zeros."""
         said = text if context is None else Conditions(text, context)
-        return cast(
-            Tensor, self.unet(torch.cat([noisy, source], dim=1), steps, encoder_hidden_states=said).sample
-        )
+        seen = torch.cat([noisy, source], dim=1)
+        predicted = cast(Tensor, self.unet(seen, steps, encoder_hidden_states=said).sample)
+        if context is None or self.pasting is None:
+            return predicted
+        return self.pasting.pasted(predicted, noisy, steps, context)
 
     def save(self, folder: Path) -> None:
         """`unet` as diffusers loads it, and `spatial` beside it; of the plain editor the first alone."""
@@ -120,13 +133,13 @@ class SpatialEditor(nn.Module):
         """Another editor of the same form, for use, that has `weights` themselves, not copies of them."""
         with torch.device("meta"):  # nothing is drawn, nothing is stored twice
             unet = cast(UNet2DConditionModel, UNet2DConditionModel.from_config(self.unet.config))
-            made = SpatialEditor(unet, self.parts, self.token_width)
+            made = SpatialEditor(unet, self.parts, self.token_width, self.pasting)
         made.load_state_dict(dict(weights), assign=True)
         return made.eval()
 
     @classmethod
-    def load(cls, folder: Path) -> SpatialEditor:
-        """What `save` left. Raises OSError where it is not there."""
+    def load(cls, folder: Path, pasting: Pasting | None = None) -> SpatialEditor:
+        """What `save` left. pasting: as for a new one. Raises OSError where it is not there."""
         if not (folder / UNET / _CONFIG).is_file():
             raise OSError(f"{folder} holds no editor: there is no {UNET}/{_CONFIG} in it")
         unet = cast(
@@ -135,7 +148,7 @@ class SpatialEditor(nn.Module):
         if not (folder / SPATIAL).exists():
             return cls(unet, None)
         config = json.loads((folder / SPATIAL / _CONFIG).read_text())
-        editor = cls(unet, Parts(**config["parts"]), config["token_width"])
+        editor = cls(unet, Parts(**config["parts"]), config["token_width"], pasting)
         weights = load_file(folder / SPATIAL / _WEIGHTS)
         own = {
             name.removeprefix("encoder."): value

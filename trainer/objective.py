@@ -61,19 +61,19 @@ class Objective:
 
     def noised(self, clean: torch.Tensor, noise: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
         """Latents after `steps` of the forward process. clean, noise: (b, ...) float. steps: (b,) int64."""
-        signal, spread = self._weights(steps, clean)
+        signal, spread = self.shares(steps, clean)
         return signal * clean + spread * noise
 
     def target(self, clean: torch.Tensor, noise: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
         """What the model should say of `noised(clean, noise, steps)`; shaped as clean."""
-        signal, spread = self._weights(steps, clean)
+        signal, spread = self.shares(steps, clean)
         if self.prediction == "epsilon":
             return noise
         return clean if self.prediction == "sample" else signal * noise - spread * clean
 
     def clean(self, said: torch.Tensor, noisy: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
         """The clean latents that a model's answer stands for: the inverse of `target`."""
-        signal, spread = self._weights(steps, noisy)
+        signal, spread = self.shares(steps, noisy)
         if self.prediction == "epsilon":
             return (noisy - spread * said) / signal
         return said if self.prediction == "sample" else signal * noisy - spread * said
@@ -97,6 +97,7 @@ class Objective:
             weights = torch.minimum(alphas / (1 - alphas).clamp_min(1e-12), torch.full_like(alphas, gamma))
         return weights.clamp_min(floor).float()
 
-    def _weights(self, steps: torch.Tensor, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def shares(self, steps: torch.Tensor, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Of the picture and of the noise, sqrt(alpha) and sqrt(1 - alpha), to be multiplied with `like`."""
         alphas = self.alphas.to(like.device)[steps].view(-1, *[1] * (like.ndim - 1))
         return alphas.sqrt().to(like.dtype), (1 - alphas).sqrt().to(like.dtype)

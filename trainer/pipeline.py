@@ -64,8 +64,9 @@ class SpatialPixPipeline:
     def from_pretrained(cls, folder: str | Path, device: str = "cpu") -> SpatialPixPipeline:
         """A folder that `train` left, with spatial layers or without. Raises OSError."""
         folder = Path(folder)
+        frozen = Frozen.load(folder).to(device)
         return cls(
-            SpatialEditor.load(folder).to(device), Frozen.load(folder).to(device),
+            SpatialEditor.load(folder, frozen.pasting).to(device), frozen,
             EulerAncestralDiscreteScheduler.from_pretrained(folder, subfolder="scheduler"),
         )  # fmt: skip
 
@@ -129,8 +130,10 @@ class SpatialPixPipeline:
         said_to, shown = torch.cat(texts), torch.cat(sources)
         told = context = self.editor.context(words, self.frozen.phrases(arrays(words).texts), source)
         if told is not None:
-            silent = torch.arange(times * count, device=device) >= count
-            context = told.of(torch.arange(count, device=device).repeat(times)).silenced(silent)
+            place = torch.arange(times * count, device=device) // count
+            context = told.of(torch.arange(count, device=device).repeat(times)).silenced(
+                place > 0, place == 2
+            )
         if sampling.copying is not None and (told is None or told.maps is None):
             raise ValueError("guidance away from copying needs an editor with grounding: set copying to None")
         negative = Posterior(sampling.dynamic, count, device) if sampling.negative is not None else None

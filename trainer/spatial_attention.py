@@ -1,6 +1,6 @@
 """What makes an editor know where: typed tokens of the instruction, grounded in the picture, and a read from elsewhere.
 
-Three parts, each with a switch, all behind gates, projections that start at zero (as the zero convolutions of Zhang et
+Four parts, each with a switch, all behind gates, projections that start at zero (as the zero convolutions of Zhang et
 al. 2023), so that a new model is the plain one. One number for a gate, times a projection drawn at random, hardly
 opened in 2,500 steps: what such a projection gives is at first of use by chance alone.
 
@@ -8,7 +8,8 @@ opened in 2,500 steps: what such a projection gives is at first of use by chance
   the operation, its subject and its references;
 - *grounding*: a soft map over the source picture for each subject and reference: where is it? Taught by masks, and
   read by the image tokens, here and where the thing will be;
-- *warped read*: the image token at `p` reads the source at `c + (p - t) / scale`, where its content comes from.
+- *warped read*: the image token at `p` reads the source at `c + (p - t) / scale`, where its content comes from;
+- *paste*: what the reads bring, and the source where nothing changes, is blended into the prediction (`trainer.paste`).
 
 The first two depend on the picture and the words alone, not on the step of sampling, so `SpatialEncoder` is run once an
 edit and `SpatialProcessor` at each layer of each step, as an attention processor of diffusers'.
@@ -16,6 +17,7 @@ edit and `SpatialProcessor` at each layer of each step, as an attention processo
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
@@ -28,6 +30,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from spatial.instruction import RELATIONS
+from trainer.paste import Paste
 from trainer.words import BY_SHIFT, FIELD_SIZES, MAX_STEPS, NUMBERS, TO_POINT, TO_REFERENCE, WordArrays
 
 ROLES = 3  # tokens of a step: the operation, its subject, its reference
@@ -43,22 +46,27 @@ _BESIDE = {
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """Which parts are there. Grounding and reads need tokens, reads need grounding."""
+    """Which parts are there. Each needs those before it."""
 
     tokens: bool = True
     grounding: bool = True
     read: bool = True
+    paste: bool = False
 
     def __post_init__(self) -> None:
-        if (self.read and not self.grounding) or (self.grounding and not self.tokens):
-            raise ValueError("parts: the warped read needs grounding, and grounding needs tokens")
+        ordered = (self.tokens, self.grounding, self.read, self.paste)
+        if any(later and not earlier for earlier, later in itertools.pairwise(ordered)):
+            raise ValueError(
+                "parts: paste needs the warped read, that needs grounding, and grounding needs tokens"
+            )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SpatialContext:
     """What the layers need of an edit. tokens: (b, 1 + s roles, d), the first a token that means nothing. hidden:
     (b, 1 + s roles) bool, tokens that are not there. maps: (b, s, 2, h, w), each of sum 1, of subject and reference, or
-    None. logits: the maps before their softmax. read: (b, d, h, w), or None. size: (h, w) of the latents."""
+    None. logits: the maps before their softmax. read: (b, d, h, w), or None. size: (h, w) of the latents. paste: what
+    is blended into predictions, or None."""
 
     tokens: Tensor
     hidden: Tensor
@@ -66,6 +74,7 @@ class SpatialContext:
     logits: Tensor | None
     read: Tensor | None
     size: tuple[int, int]
+    paste: Paste | None = None
 
     def of(self, rows: Sequence[int] | Tensor) -> SpatialContext:
         """The context of some of the samples, in this order; repeats are allowed."""
@@ -74,10 +83,11 @@ class SpatialContext:
             for field in fields(self)
             if isinstance(value := getattr(self, field.name), Tensor)
         }
-        return replace(self, **picked)
+        return replace(self, **picked, paste=None if self.paste is None else self.paste.of(rows))
 
-    def silenced(self, rows: Tensor) -> SpatialContext:
-        """As if these samples, (b,) bool, had no words: one token that means nothing, no maps, no read."""
+    def silenced(self, rows: Tensor, blind: Tensor | None = None) -> SpatialContext:
+        """As if these samples, (b,) bool, had no words: one token that means nothing, no maps, no read; the source may
+        be pasted where it is, but not of the samples that are `blind`, (b,) bool: they see no source."""
         silent = rows.to(self.tokens.device)
         hidden = self.hidden.clone()
         hidden[:, 1:] |= silent[:, None]
@@ -87,6 +97,7 @@ class SpatialContext:
             hidden=hidden,
             maps=None if self.maps is None else self.maps * keep[..., None],
             read=None if self.read is None else self.read * keep,
+            paste=None if self.paste is None else self.paste.silenced(silent, blind),
         )
 
 
@@ -148,6 +159,10 @@ class SpatialEncoder(nn.Module):
             self.value = nn.Linear(width, width)
             self.taken = nn.Linear(width + channels + 3, width)
             self.of_read = nn.Parameter(torch.randn(READS, width) * 0.02)
+        if self.parts.paste:
+            self.weigh = nn.Linear(2 * width + 3 * READS, width)
+            self.gate_paste = closed(width, 1 + READS)
+            self.gate_still = nn.Parameter(torch.zeros(1))
 
     def forward(self, words: WordArrays, phrases: Tensor, latents: Tensor) -> SpatialContext:
         """phrases: (texts, text_width), the mean of each phrase's states over its words. latents: (b, c, h, w) of the
@@ -172,12 +187,19 @@ class SpatialEncoder(nn.Module):
         # What has no name in the words, or is yet to come, is nowhere.
         grounded = torch.from_numpy(words.grounded).to(device)
         maps = logits.softmax(dim=-1) * grounded[..., None]
-        read = self._read(words, maps, seen, latents, points) if self.parts.read else None
         shape = (len(latents), MAX_STEPS, 2, *size)
-        return SpatialContext(
+        context = SpatialContext(
             self.norm(torch.cat([nothing, things], dim=1)), hidden, maps.reshape(shape), logits.reshape(shape),
-            None if read is None else read.transpose(1, 2).reshape(len(read), -1, *size), size,
+            None, size,
         )  # fmt: skip
+        if not self.parts.read:
+            return context
+        soft = silhouettes(maps.transpose(1, 2).flatten(1, 2))  # (b, reads, n), as the sources are
+        read, taken = self._read(words, maps, soft, seen, latents, points)
+        context = replace(context, read=_as_picture(read, size))
+        if self.parts.paste:
+            context = replace(context, paste=self._paste(size, seen, read, soft, taken, latents))
+        return context
 
     def _tokens(self, words: WordArrays, phrases: Tensor, device: torch.device) -> Tensor:
         """(b, s, roles, d)."""
@@ -191,25 +213,41 @@ class SpatialEncoder(nn.Module):
         reference = things[:, :, 1] + things[:, :, 2]
         return torch.stack([operation, operation + things[:, :, 0], operation + reference], dim=2) + self.role
 
-    def _read(self, words: WordArrays, maps: Tensor, seen: Tensor, latents: Tensor, points: Tensor) -> Tensor:
-        """(b, n, d): what each place takes from elsewhere, over all reads: what was seen there, and the latents as they
-        are, which is what a thing that only moves looks like where it goes."""
+    def _read(
+        self, words: WordArrays, maps: Tensor, soft: Tensor, seen: Tensor, latents: Tensor, points: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """What each place takes from elsewhere. The first, (b, n, d), over all reads: what was seen there, with the
+        second. The second, (b, reads, n, c + 3): the latents as they are, which is what a thing that only moves looks
+        like where it goes, the silhouette there and here, and whether there is in the picture."""
         subject, reference = (maps @ points).unbind(2)  # the middles of what was found
-        sources = self._sources(words, subject, reference, points)
-        soft = silhouettes(maps.transpose(1, 2).flatten(1, 2))[
-            ..., None
-        ]  # (b, reads, n, 1), as the sources are
+        present = np.concatenate([words.present, words.present & words.swaps], axis=1).reshape(-1)
+        reads = torch.from_numpy(np.flatnonzero(present)).to(latents.device)  # most examples have one
+        of, kind = reads // READS, reads % READS
+        sources = self._sources(words, subject, reference, points).flatten(0, 1)[reads]
+        soft = soft.flatten(0, 1)[reads, :, None]
         values = torch.cat([self.value(seen), latents.flatten(2).transpose(1, 2)], dim=-1)
-        values = values[:, None].expand(-1, READS, -1, -1)
-        pictures = torch.cat([values, soft], dim=-1).flatten(0, 1).transpose(1, 2)
-        pictures = pictures.reshape(*pictures.shape[:2], *latents.shape[-2:])
-        taken = sampled(pictures, sources.flatten(0, 1)).reshape(*sources.shape[:3], -1)
+        pictures = _as_picture(torch.cat([values[of], soft], dim=-1), (latents.shape[-2], latents.shape[-1]))
         inside = ((sources >= 0) & (sources <= 1)).all(dim=-1, keepdim=True)
-        made = F.silu(
-            self.taken(torch.cat([taken, soft, inside.to(taken.dtype)], dim=-1)) + self.of_read[:, None]
+        taken = torch.cat([sampled(pictures, sources), soft, inside.to(soft.dtype)], dim=-1)
+        made = F.silu(self.taken(taken) + self.of_read[kind, None])
+        read = torch.zeros_like(seen).index_add(0, of, made.to(seen.dtype))
+        each = taken.new_zeros(len(present), *taken.shape[1:]).index_copy(0, reads, taken)
+        return read, torch.unflatten(each[..., self.width :], 0, (len(seen), READS))
+
+    def _paste(
+        self, size: tuple[int, int], seen: Tensor, read: Tensor, soft: Tensor, taken: Tensor, latents: Tensor
+    ) -> Paste:
+        """Of each place a share of the source, and one of what each read brings."""
+        channels = latents.shape[1]
+        landing = taken[..., channels].transpose(1, 2), taken[..., -1].transpose(1, 2)  # silhouettes, inside
+        told = torch.cat([seen, read, soft.transpose(1, 2), *landing], dim=-1)
+        stay, shares = self.gate_paste(F.silu(self.weigh(told))).split([1, READS], dim=-1)  # (b, n, ...)
+        brought = (shares[..., None] * taken[..., :channels].transpose(1, 2)).sum(dim=2)
+        still = self.gate_still.expand(len(latents), 1, 1, 1)
+        total = shares.sum(dim=-1, keepdim=True)
+        return Paste(
+            latents, _as_picture(stay, size), _as_picture(brought, size), _as_picture(total, size), still
         )
-        present = torch.from_numpy(np.concatenate([words.present, words.present & words.swaps], axis=1))
-        return (made * present.to(made.device)[..., None, None]).sum(dim=1)
 
     def _sources(self, words: WordArrays, subject: Tensor, reference: Tensor, points: Tensor) -> Tensor:
         """(b, reads, n, 2): where each place takes its content from; subjects' reads first."""
@@ -227,6 +265,11 @@ class SpatialEncoder(nn.Module):
         there = pull_back(points, centre, target, scale)
         back = pull_back(points, reference, subject, torch.ones_like(scale))
         return torch.cat([there, back], dim=1)
+
+
+def _as_picture(tokens: Tensor, size: tuple[int, int]) -> Tensor:
+    """(b, n, c) to (b, c, h, w)."""
+    return tokens.transpose(1, 2).reshape(len(tokens), tokens.shape[-1], *size)
 
 
 def silhouettes(maps: Tensor) -> Tensor:

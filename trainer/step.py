@@ -134,7 +134,7 @@ def loss_of(
     )
     said, logits = editor(
         objective.noised(batch.target, noise, steps), steps, text, source,
-        words=words, phrases=batch.phrases, seen=batch.source, silent=no_text | no_image,
+        words=words, phrases=batch.phrases, seen=batch.source, silent=no_text | no_image, blind=no_image,
     )  # fmt: skip
     errors = (
         (said.float() - objective.target(batch.target, noise, steps).float()).square().flatten(1).mean(dim=1)
@@ -153,10 +153,11 @@ class Trained(torch.nn.Module):
 
     def forward(
         self, noisy: Tensor, steps: Tensor, text: Tensor, source: Tensor, *,
-        words: Sequence[Words], phrases: Tensor, seen: Tensor, silent: Tensor,
+        words: Sequence[Words], phrases: Tensor, seen: Tensor, silent: Tensor, blind: Tensor,
     ) -> tuple[Tensor, Tensor | None]:  # fmt: skip
-        """The prediction and the logits of grounding. silent: (b,) bool, samples that are told nothing of space."""
+        """The prediction and the logits of grounding. silent: (b,) bool, samples that are told nothing of space; blind:
+        that see no source."""
         context = self.editor.context(words, phrases, seen)
         if context is None:
             return self.editor(noisy, steps, text, source), None
-        return self.editor(noisy, steps, text, source, context.silenced(silent)), context.logits
+        return self.editor(noisy, steps, text, source, context.silenced(silent, blind)), context.logits

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from diffusers import UNet2DConditionModel
 from torch import nn
 
 from trainer.model import SpatialEditor
+from trainer.objective import Objective
+from trainer.paste import Pasting
 from trainer.spatial_attention import Parts
 from trainer.words import Words, arrays, read
 
@@ -27,10 +29,15 @@ def tiny_unet(**changes: Any) -> UNet2DConditionModel:
     return UNet2DConditionModel(**config | changes)
 
 
-def tiny_editor(parts: Parts | None) -> SpatialEditor:
+def pasting(prediction: str = "v_prediction") -> Pasting:
+    signal = torch.linspace(1, 0, 1000).square()
+    return Pasting(Objective(cast(Any, prediction), signal), scaling=0.5)
+
+
+def tiny_editor(parts: Parts | None, prediction: str = "v_prediction") -> SpatialEditor:
     unet = tiny_unet()
     torch.manual_seed(1)
-    return SpatialEditor(unet, parts, token_width=32).eval()
+    return SpatialEditor(unet, parts, 32, pasting(prediction)).eval()
 
 
 def opened(editor: SpatialEditor, width: float = 0.3) -> SpatialEditor:

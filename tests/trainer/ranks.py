@@ -71,6 +71,7 @@ def mean_loss(
     said, logits = editor(
         batch.target, torch.full((count,), 300), batch.text, batch.source,
         words=batch.words, phrases=batch.phrases, seen=batch.source, silent=torch.zeros(count, dtype=torch.bool),
+        blind=torch.zeros(count, dtype=torch.bool),
     )  # fmt: skip
     noise, found = (said - batch.source).square().mean(), logits.square().mean()
     return Losses(noise + found, noise.detach(), found.detach())

@@ -41,7 +41,7 @@ def test_a_step_done_again_is_the_same_step():
 @pytest.mark.parametrize("what", ["text", "image"])
 def test_a_sample_that_is_told_nothing_knows_nothing(what):
     """Words of a sample whose text is dropped, and the picture of one whose picture is, change nothing that it says."""
-    editor = Trained(opened(tiny_editor(Parts())))
+    editor = Trained(opened(tiny_editor(Parts(paste=True))))
     some = learned_from(("move the red ball 10% to the right",) * 2)
     other = learned_from(("swap the cat and the car", "move the red ball 10% to the right"))
     zeros = torch.zeros_like(some.source)
@@ -59,6 +59,7 @@ def test_a_sample_that_is_told_nothing_knows_nothing(what):
                 phrases=phrases,
                 seen=seen,
                 silent=silent,
+                blind=silent if what == "image" else torch.zeros(2, dtype=torch.bool),
             )[0]
 
     wanted = say(some.words, some.phrases[:1], some.source)
