@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
+from itertools import pairwise
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, model_validator
@@ -19,12 +20,14 @@ class SpatialLayers(Model):
     tokens: bool = True
     grounding: bool = True
     read: bool = True
+    paste: bool = True
     width: Annotated[int, Field(ge=32, le=1024, multiple_of=32)] = 128
 
     @model_validator(mode="after")
     def _together(self) -> SpatialLayers:
-        if (self.read and not self.grounding) or (self.grounding and not self.tokens):
-            raise ValueError("the warped read needs grounding, and grounding needs tokens")
+        ordered = (self.tokens, self.grounding, self.read, self.paste)
+        if any(later and not earlier for earlier, later in pairwise(ordered)):
+            raise ValueError("paste needs the warped read, that needs grounding, and grounding needs tokens")
         return self
 
 
@@ -84,7 +87,7 @@ class Learn(Model):
 class Validation(Model):
     """every: steps between two looks; 0 for none. edits: how many are tried, of as many kinds as there are. split: of
     the dataset. reader: a folder of `filters.reader`, which says what is in a picture. templates: how edits are worded.
-    steps: of the sampler."""
+    steps: of the sampler. text, image: scales of guidance."""
 
     every: Annotated[int, Field(ge=0)] = 0
     edits: PositiveInt = 64
@@ -92,6 +95,17 @@ class Validation(Model):
     reader: str = "models/starter/weights/reader"
     templates: Literal["all", "train", "held_out"] = "all"
     steps: PositiveInt = 12
+    text: Annotated[float, Field(ge=0)] = 7.5
+    image: Annotated[float, Field(ge=0)] = 1.5
+
+
+class Track(Model):
+    """tensorboard: event files beside the checkpoints. wandb: a project of Weights & Biases. every: steps between two
+    points of a curve."""
+
+    tensorboard: bool = False
+    wandb: Annotated[str, Field(min_length=1)] | None = None
+    every: PositiveInt = 10
 
 
 class EditorWorkers(Workers):
@@ -113,4 +127,5 @@ class TrainConfig(Model):
     data: Data = Data()
     learn: Learn
     validation: Validation = Validation()
+    track: Track = Track()
     workers: EditorWorkers = EditorWorkers()

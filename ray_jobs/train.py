@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,8 @@ from ray_jobs.training import launch, tell
 if TYPE_CHECKING:
     import torch
 
-    from ray_jobs.validation import Figures
+    from ray_jobs.tracking import Tracked
+    from ray_jobs.validation import Figures, Validator
     from shards.dataset import Dataset
     from shards.storage import Storage
     from trainer.latents import LatentStore
@@ -42,6 +43,7 @@ _FREE = frozenset(
         "data.latents",
         "learn.recompute",
         "validation",
+        "track",
     }
 )
 
@@ -113,11 +115,13 @@ def _anywhere(config: TrainConfig) -> TrainConfig:
 
 def _look(config: TrainConfig) -> None:
     """What is wrong with the data is said before workers start. Raises ConfigError, StorageError."""
+    from ray_jobs.tracking import installed
     from ray_jobs.validation import Validator
     from shards.dataset import open_dataset
     from shards.storage import StorageError, open_storage
     from trainer.stream import groups_of
 
+    installed(config)
     try:
         found = groups_of(open_dataset(config.dataset), config.data.split, frozenset(config.data.kinds))
     except StorageError as error:
@@ -187,7 +191,8 @@ def work(settings: dict[str, Any]) -> None:
     import torch
 
     from ray_jobs.driver import RunFailed
-    from ray_jobs.validation import Validator, due
+    from ray_jobs.tracking import tracked
+    from ray_jobs.validation import Validator
     from shards.dataset import open_dataset
     from shards.storage import open_storage
     from trainer.examples import RowError
@@ -206,24 +211,12 @@ def work(settings: dict[str, Any]) -> None:
     learner = learner_of(config, rank, ranks, device)
     restore(learner, storage)
 
-    def told(line: Line) -> None:
-        if rank == 0 and (line.step < 4 or line.step % 10 == 0):
-            tell(config.out, line_of(line, config.learn.samples))
-
     dataset, data = open_dataset(config.dataset), config.data
     try:
         validator = Validator(config, dataset, storage) if rank == 0 and config.validation.every else None
     except ConfigError as error:
         storage.write(FAILURE, json.dumps({"line": str(error)}).encode())
         raise
-
-    def saved(now: Learner) -> None:
-        keep(now, storage)
-        editor = now.average() if due(config.validation, now.progress.step) else None  # by all ranks
-        if validator is not None and editor is not None:
-            figures = validator.look(editor, now, config.model, config.revision)
-            tell(config.out, validated(figures))
-        ray.train.report({"step": now.progress.step})  # waits for all: nobody runs ahead of a checkpoint
 
     store = store_of(config, dataset, learner)
     try:
@@ -234,11 +227,40 @@ def work(settings: dict[str, Any]) -> None:
         raise
     with Stream(dataset, data.split, stream_of(config), store) as batches:
         try:
-            learner.run(batches, told, saved)
-        except (Diverged, RowError) as error:
+            with tracked(config, storage, learner.progress.step, rank == 0) as track:
+                learner.run(batches, *_heard(config, storage, validator, track))
+        except (Diverged, RowError, ConfigError) as error:
             storage.write(FAILURE, json.dumps({"line": str(error)}).encode())
             raise
     put(learner, config, storage.sub(RESULT))
+
+
+def _heard(
+    config: TrainConfig, storage: Storage, validator: Validator | None, track: Tracked
+) -> tuple[Callable[[Line], None], Callable[[Learner], None]]:
+    """What is done after each step, and at each checkpoint."""
+    import ray.train
+
+    from ray_jobs.validation import due
+
+    first = ray.train.get_context().get_world_rank() == 0
+
+    def told(line: Line) -> None:
+        track.line(line)
+        if first and (line.step < 4 or line.step % 10 == 0):
+            tell(config.out, line_of(line, config.learn.samples))
+
+    def saved(now: Learner) -> None:
+        keep(now, storage)
+        editor = now.average() if due(config.validation, now.progress.step) else None  # by all ranks
+        if validator is not None and editor is not None:
+            figures, sheet = validator.look(editor, now, config.model, config.revision)
+            tell(config.out, validated(figures))
+            track.look(figures, sheet)
+        track.flush()
+        ray.train.report({"step": now.progress.step})  # waits for all: nobody runs ahead of a checkpoint
+
+    return told, saved
 
 
 def learner_of(
@@ -254,10 +276,11 @@ def learner_of(
     from trainer.spatial_attention import Parts
 
     layers = config.layers
-    parts = Parts(layers.tokens, layers.grounding, layers.read) if layers.tokens else None
+    parts = Parts(layers.tokens, layers.grounding, layers.read, layers.paste) if layers.tokens else None
     torch.manual_seed(config.seed)  # new layers begin alike on all ranks
-    editor = SpatialEditor(text_to_image(config.model, config.revision), parts, layers.width).to(device)
     frozen = Frozen.load(config.model, config.revision).to(device)
+    unet = text_to_image(config.model, config.revision)
+    editor = SpatialEditor(unet, parts, layers.width, frozen.pasting).to(device)
     parallel = Parallel(rank, ranks, config.workers.sharded)
     return Learner(editor, frozen, settings_of(config), parallel)
 

@@ -59,8 +59,11 @@ class Validator:
                 f"validation: split {asked.split!r} has no edits that the reader can judge; set validation.every=0"
             )
 
-    def look(self, editor: SpatialEditor, learner: Learner, model: str, revision: str | None) -> Figures:
-        """Tries `editor`, the learner's average, and puts figures and pictures. Raises StorageError."""
+    def look(
+        self, editor: SpatialEditor, learner: Learner, model: str, revision: str | None
+    ) -> tuple[Figures, bytes]:
+        """Tries `editor`, the learner's average, and puts figures and a PNG of pictures, which are returned too. Raises
+        StorageError."""
         from diffusers import EulerAncestralDiscreteScheduler
 
         from evaluation.trials import by_kind, tried
@@ -70,7 +73,11 @@ class Validator:
         scheduler = EulerAncestralDiscreteScheduler.from_pretrained(
             model, subfolder="scheduler", revision=revision
         )
-        sampling, shown, results = Sampling(self._config.steps), list[Tried](), []
+        sampling, shown, results = (
+            Sampling(self._config.steps, self._config.text, self._config.image),
+            list[Tried](),
+            [],
+        )
         pipeline = SpatialPixPipeline(editor, learner.frozen, scheduler)
         for case, made, result in tried(
             lambda before, texts, seeds: pipeline.batch(before, texts, seeds, sampling),
@@ -81,14 +88,11 @@ class Validator:
             shown.append(Tried(case.before, made, case.truth, case.text, case.kind, result.reason))
         success = sum(result.success for result in results) / len(results)
         figures = Figures(learner.progress.step, len(results), success, self._unread, by_kind(results))
-        name = f"step-{figures.step:08d}"
-        for key, data in (
-            (f"{name}.json", json.dumps(asdict(figures)).encode()),
-            (f"{name}.png", edit_sheet(shown[:36])),
-        ):
+        name, sheet = f"step-{figures.step:08d}", edit_sheet(shown[:36])
+        for key, data in ((f"{name}.json", json.dumps(asdict(figures)).encode()), (f"{name}.png", sheet)):
             self._storage.delete(key)  # of a step that is done again
             self._storage.write(key, data)
-        return figures
+        return figures, sheet
 
 
 def due(asked: Validation, step: int) -> bool:

@@ -18,6 +18,7 @@ from ray_jobs.config_train import TrainConfig
 from ray_jobs.train import CHECKPOINTS, RESULT, keep, learner_of, put, restore, stream_of, validated
 from ray_jobs.validation import Validator
 from shards.dataset import open_dataset
+from shards.images import decode
 from shards.storage import open_storage
 from tests.datasets import pair, publish
 from tests.readers import Sees
@@ -75,7 +76,7 @@ def test_checkpoints_are_kept_two_and_gone_on_from(values, tmp_path):
     ("spatial", "lora"), [(True, None), (False, None), (True, 2)], ids=["spatial", "plain", "adapters"]
 )
 def test_what_comes_out_edits_pictures(values, tmp_path, spatial, lora):
-    layers = {} if spatial else {"tokens": False, "grounding": False, "read": False}
+    layers = {} if spatial else {"tokens": False, "grounding": False, "read": False, "paste": False}
     config = configured(values, layers=layers, learn={"samples": 22, "every": 2, "lora": lora})
     learner, _ = taught(config)
     put(learner, config, open_storage(str(tmp_path)))
@@ -94,7 +95,7 @@ def test_the_plain_editors_folder_is_a_pipeline_of_diffusers(values, tmp_path, l
     from diffusers import StableDiffusionInstructPix2PixPipeline
     from PIL import Image
 
-    layers = {"tokens": False, "grounding": False, "read": False}
+    layers = {"tokens": False, "grounding": False, "read": False, "paste": False}
     config = configured(values, layers=layers, learn={"samples": 4, "every": 2, "lora": lora})
     learner, _ = taught(config)
     put(learner, config, open_storage(str(tmp_path)))
@@ -115,7 +116,9 @@ def test_what_is_wrong_is_said_before_anything_starts(values, tmp_path, capsys):
 
     assert "holds no dataset" in said("--dataset", str(tmp_path))
     assert "data.split: 'test' has no rows" in said("--set", "data.split=test")
-    assert "layers: the warped read needs grounding" in said("--set", "layers.grounding=false")
+    assert "layers: paste needs the warped read, that needs grounding" in said(
+        "--set", "layers.grounding=false"
+    )
     assert "is neither a folder nor a name on the Hub" in said("--set", "model=/nowhere")
     assert "holds no diffusion model: there is no unet" in said("--set", f"model={tmp_path}")
     assert "validation.every: 3 is no multiple of learn.every (2)" in said("--set", "validation.every=3")
@@ -191,7 +194,8 @@ def test_held_out_edits_are_tried_on_the_way_and_the_editor_learns_on_as_before(
     learner, storage = learner_of(config), open_storage(str(tmp_path / "out"))
     validator = Validator(config, dataset, storage)
     before = {name: value.clone() for name, value in learner.editor.state_dict().items()}
-    figures = validator.look(learner.average(), learner, config.model, None)
+    figures, sheet = validator.look(learner.average(), learner, config.model, None)
+    assert decode(sheet).ndim == 3
     assert (figures.edits, figures.unread, figures.by_kind) == (1, 0, {"move": (0, 1)})
     assert all(torch.equal(value, before[name]) for name, value in learner.editor.state_dict().items())
     assert learner.editor.training, "the next step would not learn"
