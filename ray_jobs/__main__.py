@@ -10,6 +10,7 @@ from collections.abc import Sequence
 # Each job is a module with `main(argv) -> exit code`, imported only when asked for.
 JOBS = {
     "generate": "make pairs: every stage of every route in a configuration",
+    "plan": "say what a run will take and cost, before it starts",
     "status": "say how far a run is, from anywhere",
     "rejudge": "decide again with another profile of thresholds; pictures and scores stay",
     "replay": "make a pair again from its row, and lay it beside what was stored",

@@ -80,7 +80,7 @@ def test_ray_asks_for_a_token_wherever_it_starts(aws, k8s):
     for key in ("head_start_ray_commands", "worker_start_ray_commands"):
         starts = [line for line in aws[key] if "ray start" in line]
         assert starts and all("RAY_AUTH_MODE=token" in line for line in starts)
-    assert "/home/ray/.ray/auth_token" in aws["file_mounts"]
+    assert "~/.ray/auth_token" in aws["file_mounts"]
     assert k8s["spec"]["authOptions"] == {"mode": "token"}
 
 
