@@ -255,7 +255,9 @@ def _pool(config: Config, rates: Rates, nodes: list[Node], name: str, seconds: f
             raise ConfigError(f"rates: there is no price of {node.machine}; add it under `prices`")
     node = min(fitting, key=lambda one: rates.prices[one.machine].demand / one.workers(pool))
     room = node.workers(pool)
-    workers = pool.max_size or pool.size or room * node.most
+    # No more than there can be nodes for, however far the pool may grow.
+    there = sum(one.workers(pool) * one.most for one in fitting)
+    workers = max(1, min(pool.max_size or pool.size or there, there))
     hours, price = seconds / 3600, rates.prices[node.machine]
     node_hours = hours / room
     return PlannedPool(

@@ -55,14 +55,13 @@ class Tracked:
         self._trackers.picture(figures.step, "validation/edits", decode(sheet))
 
     def flush(self) -> None:
-        """With each checkpoint. Raises StorageError."""
+        """With each checkpoint. An event file is replaced as a whole: who is killed here, or reads meanwhile, finds the
+        one before. Raises StorageError."""
         self._trackers.flush()
         if self._folder is not None:
             for path in sorted(self._folder.rglob("*")):
                 if path.is_file():
-                    key = path.relative_to(self._folder).as_posix()
-                    self._storage.delete(key)
-                    self._storage.create_file(key, path)
+                    self._storage.write(path.relative_to(self._folder).as_posix(), path.read_bytes())
 
 
 @contextmanager
@@ -79,7 +78,7 @@ def tracked(config: TrainConfig, storage: Storage, done: int, first: bool) -> It
         if first and asked.wandb is not None:
             settings = config.model_dump(mode="json")
             try:
-                each.append(WeightsAndBiases(asked.wandb, config.out, place / "wandb", settings))
+                each.append(WeightsAndBiases(asked.wandb, config.out, place, settings))
             except Exception as error:  # whatever the library says: a missing key, a network, a name
                 raise ConfigError(
                     f"track.wandb: {one_line(error)}; set WANDB_API_KEY, or WANDB_MODE=offline"
@@ -89,5 +88,7 @@ def tracked(config: TrainConfig, storage: Storage, done: int, first: bool) -> It
         with Trackers(each) as trackers:
             own = folder / FOLDER if place is folder and asked.tensorboard and first else None
             told = Tracked(trackers, asked.every, own, storage.sub(FOLDER))
-            yield told
-            told.flush()
+            try:
+                yield told
+            finally:  # curves are wanted most where a training went wrong
+                told.flush()

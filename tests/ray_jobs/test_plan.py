@@ -99,6 +99,15 @@ def test_a_pool_that_no_node_fits_is_named_with_what_there_is():
         plan(config(pools=asked), rates(), NODES, 10)
 
 
+def test_a_pool_has_no_more_workers_than_nodes_can_hold():
+    asked = {
+        **SCENES["pools"],
+        "pairs": {"size": 4, "max_size": 900, "num_cpus": 2, "labels": {"role": "blender"}},
+    }
+    made = plan(config(pools=asked), rates(), NODES, 10)
+    assert made.pools[0].workers == 5 * 4  # five nodes, four workers each
+
+
 def test_a_rate_or_a_price_that_is_missing_is_named():
     with pytest.raises(ConfigError, match="none for stage 'verdicts'"):
         plan(config(), rates(stages={"pairs": SIMPLE["stages"]["pairs"]}), NODES, 10)

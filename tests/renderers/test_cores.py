@@ -9,8 +9,6 @@ import pytest
 
 from renderers.cores import few_cores
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="Linux's")
-
 
 def test_within_there_are_few_cores_and_afterwards_all():
     there = os.sched_getaffinity(0)
@@ -32,6 +30,13 @@ def test_zero_and_more_than_there_are_mean_all():
         with few_cores(count):
             assert os.sched_getaffinity(0) == there
     assert os.sched_getaffinity(0) == there
+
+
+def test_where_the_system_knows_no_such_thing_nothing_happens(monkeypatch):
+    monkeypatch.delattr(os, "sched_setaffinity")
+    there = os.sched_getaffinity(0)
+    with few_cores(1):
+        assert os.sched_getaffinity(0) == there
 
 
 def test_an_error_within_gives_the_cores_back():

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -304,6 +305,21 @@ def test_frames_carry_arrays_exactly_and_noise_is_refused() -> None:
         wire.read(io.BytesIO(stream.getvalue()[:20]).read)
     with pytest.raises(ValueError, match="pickle"):
         wire.write(io.BytesIO(), {}, {"object": np.array([{}])})
+
+
+def test_one_thread_takes_one_core_but_any() -> None:
+    with BlenderWorker(replace(TINY, threads=1, samples=64)) as worker:
+        worker.prepare(SMALL, SMALL)
+        worker.render()  # kernels are loaded
+        assert worker.pid is not None
+        for thread in psutil.Process(worker.pid).threads():
+            assert os.sched_getaffinity(thread.id) == os.sched_getaffinity(0)
+        before, began = sum(psutil.Process(worker.pid).cpu_times()[:2]), time.monotonic()
+        for _ in range(6):
+            worker.prepare(SMALL, SMALL)
+            worker.render()
+        spent = sum(psutil.Process(worker.pid).cpu_times()[:2]) - before
+        assert spent < 1.3 * (time.monotonic() - began)  # idle threads that spin make it two
 
 
 def test_waiting_for_an_answer_does_not_eat_the_processor() -> None:

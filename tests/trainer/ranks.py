@@ -80,7 +80,7 @@ def mean_loss(
 def learner(parallel: Parallel, case: Case, frozen: Frozen) -> Learner:
     torch.manual_seed(1 + parallel.rank)  # the first rank's weights are all's
     unet = tiny_unet(cross_attention_dim=frozen.text_encoder.config.hidden_size)
-    editor = opened(SpatialEditor(unet, Parts(), token_width=32))
+    editor = opened(SpatialEditor(unet, Parts(paste=True), 32, frozen.pasting))
     settings = LearnSettings(
         samples=6, rate=1e-3, warmup=1, clip=case.clip, lora=case.lora, recompute=case.recompute
     )

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.trainer import ranks
+from tests.trainer.editors import pasting
 from tests.trainer.ranks import CASES, mean_loss, taught
 from tests.trainer.test_step import STARTER
 from trainer import learn
@@ -75,5 +76,5 @@ def test_the_gradient_is_the_mean_over_all_examples_however_they_are_dealt(
 def test_what_is_kept_is_whole_and_the_other_kind_goes_on_with_it(together, name):
     kept, again = tensors(together / name), tensors(together / f"{name}-again")
     assert again and all(torch.equal(value, kept[key]) for key, value in again.items())
-    weights = SpatialEditor.load(together / name / "editor").state_dict()
+    weights = SpatialEditor.load(together / name / "editor", pasting()).state_dict()
     assert not any("lora" in key for key in weights)
