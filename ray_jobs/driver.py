@@ -23,6 +23,7 @@ from typing import Any
 
 from ray_jobs.cluster import connected, sized
 from ray_jobs.config import Limits, one_line
+from ray_jobs.fitting import refuse_unfit
 from ray_jobs.worker import Failure, StageSpec, Ticket, UnitWorker
 from shards.run import Run
 from shards.storage import StorageError
@@ -96,6 +97,8 @@ def run(
     with _marks_cleared(run_folder, stages), _stoppable(), connected(num_cpus) as cluster, _stoppable():
         started = stages[min(todo) :]  # those before are whole, and build no worker
         sizes = sized({stage.name: stage.pool for stage in started}, cluster)
+        if not cluster.local:
+            refuse_unfit({stage.name: stage.pool for stage in started})
         for first, waiting in sorted(todo.items()):
             for start in range(0, len(waiting), limits.wave):
                 wave = _Wave(stages, first, run_folder.storage.uri, limits, sizes, tally.medians())

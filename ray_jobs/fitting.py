@@ -1,0 +1,128 @@
+"""Whether a cluster can ever hold a run's pools: said before the run waits.
+
+A pool that fits a node that is there is fine. For any other a worker that does nothing is asked for: the autoscaler
+starts a node for it, or says that no type of node can hold it. Ray itself waits for ever in that case.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from ray_jobs.config import ConfigError, Pool
+
+PATIENCE_S = 60.0
+_EVERY_S = 1.0
+_LOOKS = 3  # of the autoscaler; the first may be of before we asked
+
+
+def refuse_unfit(pools: Mapping[str, Pool], patience_s: float = PATIENCE_S) -> None:
+    """pools: by stage. Ray must be connected. patience_s: how long the autoscaler may take to answer; one that does not
+    is trusted: Ray's first autoscaler does not say such things, and the second does not while it starts nodes.
+
+    Raises ConfigError with the pool's name where no node, running or to come, can hold one worker.
+    """
+    import ray
+
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    waiting = {name: pool for name, pool in pools.items() if not any(_fits(pool, node) for node in nodes)}
+    if not waiting:
+        return
+    if _fixed():
+        name, pool = next(iter(waiting.items()))
+        raise ConfigError(_why(name, pool, "no node of this cluster, which does not grow,"))
+    asked = [_asked_for(pool) for pool in waiting.values()]
+    try:
+        until, looks, last = (
+            time.monotonic() + patience_s,
+            0,
+            _state().last_seen_cluster_resource_state_version,
+        )
+        while time.monotonic() < until and looks < _LOOKS:
+            time.sleep(_EVERY_S)
+            state = _state()
+            for name, pool in waiting.items():
+                if any(_same(pool, request) for request in state.infeasible_resource_requests):
+                    raise ConfigError(_why(name, pool, "no type of node of this cluster"))
+            looks += state.last_seen_cluster_resource_state_version != last
+            last = state.last_seen_cluster_resource_state_version
+    finally:
+        for worker in asked:
+            ray.kill(worker)
+
+
+class _Nothing:
+    """Asks for room, and does nothing with it."""
+
+
+def _asked_for(pool: Pool) -> Any:
+    import ray
+
+    return (
+        ray.remote(_Nothing)
+        .options(
+            num_cpus=pool.num_cpus,
+            num_gpus=pool.num_gpus,
+            memory=pool.memory_mb * 2**20 if pool.memory_mb else None,
+            label_selector=pool.labels or None,
+        )
+        .remote()
+    )
+
+
+def _wanted(pool: Pool) -> dict[str, float]:
+    every = {"CPU": pool.num_cpus, "GPU": pool.num_gpus, "memory": (pool.memory_mb or 0) * 2**20}
+    return {name: amount for name, amount in every.items() if amount}
+
+
+def _fits(pool: Pool, node: Mapping[str, Any]) -> bool:
+    """Onto a node that is there, if nothing else were on it."""
+    if any(node["Labels"].get(key) != value for key, value in pool.labels.items()):
+        return False
+    return all(node["Resources"].get(name, 0) >= amount for name, amount in _wanted(pool).items())
+
+
+def _same(pool: Pool, request: Any) -> bool:
+    """Whether a request that cannot be met is one of the pool's workers."""
+    bundle = {name: amount for name, amount in request.resources_bundle.items() if amount}
+    labels = {
+        constraint.label_key: constraint.label_values[0]
+        for selector in request.label_selectors
+        for constraint in selector.label_constraints
+        if len(constraint.label_values) == 1
+    }
+    return bundle == _wanted(pool) and labels == dict(pool.labels)
+
+
+def _why(name: str, pool: Pool, who: str) -> str:
+    asks = [f"{amount:g} {what}" for what, amount in _wanted(pool).items() if what != "memory"]
+    asks += [f"{pool.memory_mb} MB"] if pool.memory_mb else []
+    asks += [f"{key}={value}" for key, value in pool.labels.items()]
+    return (
+        f"pools.{name}: {who} can hold a worker of it ({', '.join(asks) or 'nothing asked'}): change the pool, or the "
+        "types of nodes in cluster.yaml"
+    )
+
+
+def _state() -> Any:
+    """What the second autoscaler last said."""
+    import ray
+    from ray.core.generated.autoscaler_pb2 import GetClusterStatusReply
+
+    reply = ray._private.worker.global_worker.gcs_client.get_cluster_status()
+    return GetClusterStatusReply.FromString(reply).autoscaling_state
+
+
+def _fixed() -> bool:
+    """Whether no node will ever join by itself. A Ray that nobody told how to grow is watched by the first autoscaler,
+    to which each node is a type of its own."""
+    import ray
+    from ray.experimental.internal_kv import _internal_kv_get
+
+    if _state().autoscaler_state_version:
+        return False
+    said = _internal_kv_get("__autoscaling_status")
+    types = set() if said is None else set(json.loads(said)["autoscaler_report"]["active_nodes"])
+    return types <= {f"node_{node['NodeID']}" for node in ray.nodes()}
