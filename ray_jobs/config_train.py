@@ -66,6 +66,7 @@ class Learn(Model):
     """As `trainer.learn.LearnSettings` and `trainer.step.StepSettings`."""
 
     samples: PositiveInt
+    find: Annotated[int, Field(ge=0)] = 0
     rate: PositiveFloat = 1e-4
     spatial: PositiveFloat = 3.0
     warmup: Annotated[int, Field(ge=0)] = 200
@@ -129,3 +130,9 @@ class TrainConfig(Model):
     validation: Validation = Validation()
     track: Track = Track()
     workers: EditorWorkers = EditorWorkers()
+
+    @model_validator(mode="after")
+    def _finds_by_maps(self) -> TrainConfig:
+        if self.learn.find and not self.layers.grounding:
+            raise ValueError("learn.find: needs layers.grounding, which is what learns to find")
+        return self

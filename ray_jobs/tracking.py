@@ -40,8 +40,9 @@ class Tracked:
 
     def line(self, line: Line) -> None:
         if line.step % self._every == 0:
-            values = {
-                "loss/noise": line.loss, "loss/grounding": line.grounding, "learn/rate": line.rate,
+            values = {} if line.finding else {"loss/noise": line.loss}
+            values |= {
+                "loss/grounding": line.grounding, "learn/rate": line.rate,
                 "speed/samples_per_second": line.samples_per_second, "speed/waited": line.waited,
                 "learn/samples": float(line.seen),
             }  # fmt: skip

@@ -225,13 +225,17 @@ def work(settings: dict[str, Any]) -> None:
         line = f"data.latents: {one_line(error)}; make room there, name another folder, or leave it out"
         storage.write(FAILURE, json.dumps({"line": line}).encode())
         raise
-    with Stream(dataset, data.split, stream_of(config), store) as batches:
-        try:
-            with tracked(config, storage, learner.progress.step, rank == 0) as track:
-                learner.run(batches, *_heard(config, storage, validator, track))
-        except (Diverged, RowError, ConfigError) as error:
-            storage.write(FAILURE, json.dumps({"line": str(error)}).encode())
-            raise
+    try:
+        with tracked(config, storage, learner.progress.step, rank == 0) as track:
+            heard = _heard(config, storage, validator, track)
+            if learner.finding:
+                with Stream(dataset, data.split, stream_of(config, finding=True), store) as batches:
+                    learner.run(batches, *heard)
+            with Stream(dataset, data.split, stream_of(config), store) as batches:
+                learner.run(batches, *heard)
+    except (Diverged, RowError, ConfigError) as error:
+        storage.write(FAILURE, json.dumps({"line": str(error)}).encode())
+        raise
     put(learner, config, storage.sub(RESULT))
 
 
@@ -285,12 +289,12 @@ def learner_of(
     return Learner(editor, frozen, settings_of(config), parallel)
 
 
-def stream_of(config: TrainConfig) -> StreamSettings:
+def stream_of(config: TrainConfig, finding: bool = False) -> StreamSettings:
     from trainer.examples import Seen
     from trainer.stream import StreamSettings
 
     data = config.data
-    seen = Seen(data.side, data.mirror, data.phrasings)
+    seen = Seen(data.side, data.mirror, data.phrasings, finding)
     return StreamSettings(data.batch, seen, config.seed, data.per_block, data.workers, frozenset(data.kinds))
 
 
@@ -313,8 +317,8 @@ def settings_of(config: TrainConfig) -> LearnSettings:
     learn = config.learn
     step = StepSettings(learn.drop, learn.gamma, learn.floor, learn.grounding, learn.shuffled)
     return LearnSettings(
-        learn.samples, learn.rate, learn.spatial, learn.warmup, learn.decay, learn.ema, learn.clip, learn.accumulate,
-        learn.every, config.seed, learn.bf16, learn.recompute, learn.lora, step,
+        learn.samples, learn.find, learn.rate, learn.spatial, learn.warmup, learn.decay, learn.ema, learn.clip,
+        learn.accumulate, learn.every, config.seed, learn.bf16, learn.recompute, learn.lora, step,
     )  # fmt: skip
 
 
@@ -324,8 +328,9 @@ def validated(figures: Figures) -> str:
 
 
 def line_of(line: Line, samples: int) -> str:
+    loss = "finding alone" if line.finding else f"loss {line.loss:.4f}"
     return (
-        f"training: step {line.step}, {line.seen}/{samples} samples, loss {line.loss:.4f}, grounding "
+        f"training: step {line.step}, {line.seen}/{samples} samples, {loss}, grounding "
         f"{line.grounding:.3f}, {line.samples_per_second:.1f} samples/s, waited {line.waited:.0%}"
     )
 

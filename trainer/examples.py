@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import cv2
@@ -16,6 +16,7 @@ from spatial.lexicon import Lexicon
 from spatial.mirror import mirrored
 from spatial.scene import SpatialError
 from spatial.templates import Chosen
+from trainer import finding
 from trainer.latents import Latents, OpenLatents, Place
 from trainer.words import MAX_STEPS, Words, canonical, read
 
@@ -36,7 +37,8 @@ class RowError(Exception):
 class Example:
     """before, after: (s, s, 3) uint8; None where latents are known. masks: (steps, 2, s / 8, s / 8), the shares of each
     cell that the step's subject and reference cover in `before`; zeros where that is not known. place: where its
-    latents are kept, if they are. latents: (2, c, s / 8, s / 8), of both pictures."""
+    latents are kept, if they are. latents: (2, c, s / 8, s / 8), of both pictures. sought: what is to be found in place
+    of what the words name."""
 
     pair_id: str
     kind: str
@@ -46,17 +48,25 @@ class Example:
     masks: Masks
     place: Place | None = None
     latents: Latents | None = None
+    sought: finding.Sought | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
     """How rows are seen. side: pixels, a multiple of 8. mirror: the odds of seeing a pair in a mirror, with words said
     anew; only where they are understood. phrasings: "as_written"; "train", by which all that is understood is said
-    anew, without the quarter of templates that tests are worded by; or "canonical", one English wording per meaning."""
+    anew, without the quarter of templates that tests are worded by; or "canonical", one English wording per meaning.
+    finding: as `trainer.finding`, for an encoder that learns to find."""
 
     side: int
     mirror: float = 0.0
     phrasings: Phrasings = "as_written"
+    finding: bool = False
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Of a row that is seen so."""
+        return tuple(dict.fromkeys((*COLUMNS, *finding.COLUMNS))) if self.finding else COLUMNS
 
 
 def example(
@@ -66,7 +76,7 @@ def example(
     number: int | None = None,
     kept: OpenLatents | None = None,
 ) -> Example:
-    """row: with `COLUMNS`. number: of the row in its split. kept: latents, which spare the decoding.
+    """row: with `seen.columns`. number: of the row in its split. kept: latents, which spare the decoding.
 
     Pictures that are not square are squeezed: shares of the width and height, which instructions speak of, stay.
     Raises RowError.
@@ -74,8 +84,10 @@ def example(
     text, masks = str(row["edit_prompt"] or ""), _masks(row, seen.side // CELL)
     said = _said(text, str(row["language"] or "en"), rng, seen)
     text, turned = said if said is not None else (text, False)
+    asked = finding.sought(row, seen.side // CELL, rng) if seen.finding else None
     if turned:
         masks = masks[..., ::-1]
+        asked = asked and replace(asked, masks=np.ascontiguousarray(asked.masks[..., ::-1]))
     place = None if number is None else Place(number, turned)
     latents = kept.get(place) if kept is not None and place is not None else None
     before = after = None
@@ -85,7 +97,7 @@ def example(
         )
     return Example(
         str(row["pair_id"]), str(row["edit_kind"] or ""), before, after, read(text), np.ascontiguousarray(masks),
-        place, latents,
+        place, latents, asked,
     )  # fmt: skip
 
 

@@ -16,13 +16,24 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from trainer.examples import Example
+from trainer.finding import of_batch
 from trainer.frozen import Frozen
 from trainer.latents import OpenLatents
 from trainer.lora import adapt, merged
 from trainer.model import SpatialEditor, is_spatial
 from trainer.order import Stretch
 from trainer.parallel import Parallel, fitted
-from trainer.step import StepSettings, Trained, batch_of, draws, loss_of, nothing
+from trainer.step import (
+    Batch,
+    Losses,
+    StepSettings,
+    Trained,
+    batch_of,
+    draws,
+    finding_loss_of,
+    loss_of,
+    nothing,
+)
 from trainer.stream import Stream
 
 _PROGRESS, _STATE, _EMA = "progress.json", "optimizer.safetensors", "ema.safetensors"
@@ -35,13 +46,15 @@ class Diverged(Exception):
 
 @dataclass(frozen=True, slots=True)
 class LearnSettings:
-    """samples: examples to learn from in all, over all ranks. rate: the learning rate after `warmup` steps. spatial:
+    """samples: examples to learn from in all, over all ranks. find: with the first of them, as many, the encoder alone
+    learns to find (`trainer.finding`). rate: the learning rate after `warmup` steps. spatial:
     what the rate of the spatial layers is times that, since they begin at random. ema: decay of the averaged weights.
     clip: of the gradient's norm. accumulate: batches a step. every: steps between checkpoints. bf16: arithmetic in
     bfloat16, weights and sums stay in float32. recompute: activations of the UNet anew in the backward pass (gradient
     checkpointing): less memory, more time. lora: the rank of adapters, as `trainer.lora`; None for all weights."""
 
     samples: int
+    find: int = 0
     rate: float = 1e-4
     spatial: float = 3.0
     warmup: int = 200
@@ -59,12 +72,14 @@ class LearnSettings:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where a training is. step: taken. seen: examples, over all ranks. past: of the epoch, with how many ranks."""
+    """Where a training is. step: taken. seen: examples, over all ranks. past: of the epoch, with how many ranks. found:
+    steps of finding alone."""
 
     step: int = 0
     seen: int = 0
     epoch: int = 0
     past: tuple[Stretch, ...] = ()
+    found: int = 0
 
     def after(self, ranks: int, batch: int, examples: int) -> Progress:
         """After a batch of each rank. batch: what each was to have; examples: what all had."""
@@ -86,7 +101,8 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What a step was. waited: share of the time that data was waited for."""
+    """What a step was. waited: share of the time that data was waited for. finding: it taught that alone, and `loss` is
+    0."""
 
     step: int
     seen: int
@@ -95,6 +111,7 @@ class Line:
     rate: float
     samples_per_second: float
     waited: float
+    finding: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -135,13 +152,19 @@ class Learner:
         self._average = {name: value.detach().clone() for name, value in self._learned.items()}
         self._null = self.frozen.text([""])
 
+    @property
+    def finding(self) -> bool:
+        """Whether the next step is one of finding alone: its stream is to be one that says what is sought."""
+        return self.progress.seen < min(self.settings.find, self.settings.samples)
+
     def run(self, stream: Stream, told: Callable[[Line], None], saved: Callable[[Learner], None]) -> None:
-        """Learns until `samples` were seen. told: each step. saved: every `every` steps and at the end, on all ranks
-        alike; it may write a checkpoint. Raises Diverged, RowError, StorageError."""
+        """Learns until `samples` were seen, or, if it begins by finding, `find` of them: then it is to be called again,
+        with a stream for editing. told: each step. saved: every `every` steps and at the end, on all ranks alike; it
+        may write a checkpoint. Raises Diverged, RowError, StorageError."""
         self.editor.train()
         batches = self._batches(stream)
-        before = self.progress.step
-        while self.progress.seen < self.settings.samples:
+        before, finding = self.progress.step, self.finding
+        while self.progress.seen < self.settings.samples and self.finding == finding:
             told(self._step(batches, stream.settings.batch))
             if self.progress.step % self.settings.every == 0:
                 saved(self)
@@ -160,25 +183,28 @@ class Learner:
 
     def _step(self, batches: Iterator[tuple[list[Example], bool]], size: int) -> Line:
         settings, began, waited = self.settings, time.perf_counter(), 0.0
-        seen, totals = 0, torch.zeros(3, dtype=torch.float64)
+        seen, totals, finding = 0, torch.zeros(3, dtype=torch.float64), self.finding
         for part in range(settings.accumulate):
             asked = time.perf_counter()
             examples, last = next(batches)
             waited += time.perf_counter() - asked
-            totals += self._learn(examples, part)
+            totals += self._learn(examples, part, finding)
             together = int(self._summed(torch.tensor([float(len(examples))])).item())
             seen += together
             self.progress = self.progress.after(self.parallel.ranks, size, together)
             if last:
                 self.progress = replace(self.progress, epoch=self.progress.epoch + 1, past=())
         totals = self._summed(totals)
-        rate = self._update(seen)
-        self.progress = replace(self.progress, step=self.progress.step + 1)
+        rate = self._update(seen, finding)
+        self.progress = replace(
+            self.progress, step=self.progress.step + 1, found=self.progress.found + int(finding)
+        )
         took = time.perf_counter() - began
         loss, grounding = (totals[:2] / totals[2].clamp_min(1)).tolist()
-        return Line(self.progress.step, self.progress.seen, loss, grounding, rate, seen / took, waited / took)
+        at = self.progress.step, self.progress.seen
+        return Line(*at, loss, grounding, rate, seen / took, waited / took, finding)
 
-    def _learn(self, examples: list[Example], part: int) -> Tensor:
+    def _learn(self, examples: list[Example], part: int, finding: bool) -> Tensor:
         """Adds the gradients of the batch. The sums of both losses, and how many examples there were."""
         drawn = draws(
             self.settings.seed, self.progress.step * self.settings.accumulate + part, self.parallel.rank
@@ -186,7 +212,12 @@ class Learner:
         # Where there are no examples others still have some: what is learned there counts 0 times.
         batch = batch_of(examples, self.frozen, self.kept) if examples else nothing(self.frozen)
         with torch.autocast(self.frozen.device.type, torch.bfloat16, enabled=self.settings.bf16):
-            losses = loss_of(self._model, self.frozen.objective, batch, self._null, self.settings.step, drawn)
+            if finding:
+                losses = self._found(of_batch(batch, examples, self.frozen))
+            else:
+                losses = loss_of(
+                    self._model, self.frozen.objective, batch, self._null, self.settings.step, drawn
+                )
         total = float(losses.total.detach())
         if examples and not math.isfinite(total):
             names = ", ".join(one.pair_id for one in examples)
@@ -196,13 +227,26 @@ class Learner:
             examples
         )
 
+    def _found(self, batch: Batch) -> Losses:
+        losses = finding_loss_of(self._model, batch)
+        if self.parallel.ranks == 1 or self.parallel.sharded:
+            return losses
+        # DDP waits for a gradient of each weight; those that finding does not need get zeros, left out in the update.
+        nothing_of = sum(0.0 * value.sum() for value in self._learned.values())
+        return replace(losses, total=losses.total + nothing_of)
+
     def _summed(self, value: Tensor) -> Tensor:
         return self.parallel.summed(value, self.frozen.device)
 
-    def _update(self, seen: int) -> float:
+    def _update(self, seen: int, finding: bool) -> float:
         """One step by the mean over all examples of all ranks."""
         settings, step = self.settings, self.progress.step
-        rate = settings.rate * min(1.0, (step + 1) / max(1, settings.warmup))
+        since = step if finding else step - self.progress.found  # what edits begins anew
+        rate = settings.rate * min(1.0, (since + 1) / max(1, settings.warmup))
+        if finding and self.parallel.ranks > 1 and not self.parallel.sharded:
+            for value in self._learned.values():
+                if value.grad is not None and not value.grad.any():
+                    value.grad = None
         for group in self._optimizer.param_groups:
             group["lr"] = rate * group["times"]
         # Ranks' gradients are averaged by their wrapper, so the sum over examples is `ranks` times what is there.

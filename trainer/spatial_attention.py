@@ -145,7 +145,10 @@ class SpatialEncoder(nn.Module):
         if not self.parts.grounding:
             return
         self.see = nn.Sequential(
-            nn.Conv2d(channels, width, 3, padding=1), nn.SiLU(), nn.Conv2d(width, width, 3, padding=1)
+            nn.Conv2d(channels, width, 3, padding=1),
+            _Residual(width),
+            _Residual(width),
+            nn.GroupNorm(8, width),
         )
         self.where = nn.Linear(2 * (1 + 2 * _BANDS), width)
         layer = nn.TransformerEncoderLayer(
@@ -265,6 +268,20 @@ class SpatialEncoder(nn.Module):
         there = pull_back(points, centre, target, scale)
         back = pull_back(points, reference, subject, torch.ones_like(scale))
         return torch.cat([there, back], dim=1)
+
+
+class _Residual(nn.Module):
+    """As in a ResNet, with norms before (He et al. 2016)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.steps = nn.Sequential(
+            nn.GroupNorm(8, width), nn.SiLU(), nn.Conv2d(width, width, 3, padding=1),
+            nn.GroupNorm(8, width), nn.SiLU(), nn.Conv2d(width, width, 3, padding=1),
+        )  # fmt: skip
+
+    def forward(self, seen: Tensor) -> Tensor:
+        return seen + cast(Tensor, self.steps(seen))
 
 
 def _as_picture(tokens: Tensor, size: tuple[int, int]) -> Tensor:

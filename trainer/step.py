@@ -132,16 +132,36 @@ def loss_of(
     source = torch.where(
         no_image.to(device)[:, None, None, None], torch.zeros_like(batch.source), batch.source
     )
-    said, logits = editor(
-        objective.noised(batch.target, noise, steps), steps, text, source,
-        words=words, phrases=batch.phrases, seen=batch.source, silent=no_text | no_image, blind=no_image,
-    )  # fmt: skip
+    noised = Noised(
+        objective.noised(batch.target, noise, steps), steps, text, source, no_text | no_image, no_image
+    )
+    said, logits = editor(noised, words=words, phrases=batch.phrases, seen=batch.source)
     errors = (
         (said.float() - objective.target(batch.target, noise, steps).float()).square().flatten(1).mean(dim=1)
     )
     learned = (errors * objective.loss_weights(steps, settings.gamma, settings.floor)).mean()
     found = grounding_loss(logits, batch.masks) if logits is not None else errors.new_zeros(())
     return Losses(learned + settings.grounding * found, learned.detach(), found.detach())
+
+
+def finding_loss_of(editor: Any, batch: Batch) -> Losses:
+    """What is lost of finding alone. batch: as `trainer.finding.of_batch` makes it."""
+    _, logits = editor(None, words=batch.words, phrases=batch.phrases, seen=batch.source)
+    found = grounding_loss(logits, batch.masks)
+    return Losses(found, torch.zeros_like(found), found.detach())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Noised:
+    """What the UNet is given. noisy, source: (b, c, h, w). steps: (b,). text: (b, l, d). silent: (b,) bool, samples
+    that are told nothing of space; blind: that see no source."""
+
+    noisy: Tensor
+    steps: Tensor
+    text: Tensor
+    source: Tensor
+    silent: Tensor
+    blind: Tensor
 
 
 class Trained(torch.nn.Module):
@@ -152,12 +172,14 @@ class Trained(torch.nn.Module):
         self.editor = editor
 
     def forward(
-        self, noisy: Tensor, steps: Tensor, text: Tensor, source: Tensor, *,
-        words: Sequence[Words], phrases: Tensor, seen: Tensor, silent: Tensor, blind: Tensor,
-    ) -> tuple[Tensor, Tensor | None]:  # fmt: skip
-        """The prediction and the logits of grounding. silent: (b,) bool, samples that are told nothing of space; blind:
-        that see no source."""
+        self, noised: Noised | None, *, words: Sequence[Words], phrases: Tensor, seen: Tensor
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """The prediction, None where nothing is to be predicted, and the logits of grounding. seen: the sources, of
+        which none is left out."""
         context = self.editor.context(words, phrases, seen)
+        if noised is None:
+            return None, None if context is None else context.logits
+        given = noised.noisy, noised.steps, noised.text, noised.source
         if context is None:
-            return self.editor(noisy, steps, text, source), None
-        return self.editor(noisy, steps, text, source, context.silenced(silent, blind)), context.logits
+            return self.editor(*given), None
+        return self.editor(*given, context.silenced(noised.silent, noised.blind)), context.logits

@@ -64,7 +64,9 @@ class StreamSettings:
     kinds: frozenset[str] = frozenset()
 
 
-def groups_of(dataset: Dataset, split: str, kinds: frozenset[str] = frozenset()) -> list[Group]:
+def groups_of(
+    dataset: Dataset, split: str, kinds: frozenset[str] = frozenset(), columns: Sequence[str] = COLUMNS
+) -> list[Group]:
     """All row groups of a split that have rows of these kinds, of any if none are named, by path and number. Reads
     footers, and the column of kinds where some are named.
 
@@ -74,7 +76,7 @@ def groups_of(dataset: Dataset, split: str, kinds: frozenset[str] = frozenset())
     def listed(path: str) -> list[Group]:
         with opened(dataset.storage, path) as file:
             there = set(file.schema_arrow.names)
-            if missing := sorted({name.partition(".")[0] for name in COLUMNS} - there):
+            if missing := sorted({name.partition(".")[0] for name in columns} - there):
                 raise StorageError("no_column", f"{dataset.storage.uri}/{path} has no column {missing[0]}")
             return [
                 Group(path, n, file.metadata.row_group(n).num_rows, 0, _chosen(file, n, kinds))
@@ -104,7 +106,10 @@ class Stream:
         self, dataset: Dataset, split: str, settings: StreamSettings, store: LatentStore | None = None
     ) -> None:
         """store: latents that spare decoding. Raises StorageError; ValueError for a split without rows."""
-        self.settings, self.groups = settings, groups_of(dataset, split, settings.kinds)
+        self.settings, self.groups = (
+            settings,
+            groups_of(dataset, split, settings.kinds, settings.seen.columns),
+        )
         self._dataset, self._sizes, self._store = dataset, [group.size for group in self.groups], store
         if not self._sizes:
             raise ValueError(f"{dataset.storage.uri}: split {split!r} has no rows")
@@ -179,7 +184,7 @@ class Stream:
     def _table(self, number: int) -> pa.Table:
         group = self.groups[number]
         with opened(self._dataset.storage, group.path) as file:
-            return file.read_row_group(group.number, columns=list(COLUMNS))
+            return file.read_row_group(group.number, columns=list(self.settings.seen.columns))
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from trainer.learn import Learner, LearnSettings
 from trainer.model import SpatialEditor
 from trainer.parallel import Parallel
 from trainer.spatial_attention import Parts
-from trainer.step import Losses
+from trainer.step import Losses, Noised
 from trainer.words import MAX_STEPS, read
 
 
@@ -39,10 +39,12 @@ class Case:
     lora: int | None = None
     recompute: bool = False
     clip: float = 1e6
+    finding: bool = False
 
 
 CASES = {
     "replicated": Case(False), "sharded": Case(True), "adapters": Case(True, 2, True, 0.1),
+    "finding": Case(False, finding=True), "finding, sharded": Case(True, finding=True),
 }  # fmt: skip
 TEXTS = (
     "move the red ball 10% to the right", "make it autumn", "swap the cat and the car", "zoom in 2x",
@@ -68,13 +70,17 @@ def mean_loss(
 ) -> Losses:
     """Nothing is drawn, so that it is the mean over examples, however they are dealt."""
     count = len(batch)
-    said, logits = editor(
-        batch.target, torch.full((count,), 300), batch.text, batch.source,
-        words=batch.words, phrases=batch.phrases, seen=batch.source, silent=torch.zeros(count, dtype=torch.bool),
-        blind=torch.zeros(count, dtype=torch.bool),
-    )  # fmt: skip
+    told = torch.zeros(count, dtype=torch.bool)
+    noised = Noised(batch.target, torch.full((count,), 300), batch.text, batch.source, told, told)
+    said, logits = editor(noised, words=batch.words, phrases=batch.phrases, seen=batch.source)
     noise, found = (said - batch.source).square().mean(), logits.square().mean()
     return Losses(noise + found, noise.detach(), found.detach())
+
+
+def mean_finding(editor: Any, batch: Any) -> Losses:
+    _, logits = editor(None, words=batch.words, phrases=batch.phrases, seen=batch.source)
+    found = logits.square().mean()
+    return Losses(found, torch.zeros(()), found.detach())
 
 
 def learner(parallel: Parallel, case: Case, frozen: Frozen) -> Learner:
@@ -82,8 +88,9 @@ def learner(parallel: Parallel, case: Case, frozen: Frozen) -> Learner:
     unet = tiny_unet(cross_attention_dim=frozen.text_encoder.config.hidden_size)
     editor = opened(SpatialEditor(unet, Parts(paste=True), 32, frozen.pasting))
     settings = LearnSettings(
-        samples=6, rate=1e-3, warmup=1, clip=case.clip, lora=case.lora, recompute=case.recompute
-    )
+        samples=6, rate=1e-3, warmup=1, clip=case.clip, lora=case.lora, recompute=case.recompute,
+        find=6 if case.finding else 0,
+    )  # fmt: skip
     return Learner(editor, frozen, settings, parallel)
 
 
@@ -104,7 +111,7 @@ def taught(parallel: Parallel, case: Case, frozen: Frozen, folder: Path) -> None
 
 def work(rank: int, folder: Path) -> None:
     torch.set_num_threads(1)
-    learn.loss_of = mean_loss
+    learn.loss_of, learn.finding_loss_of = mean_loss, mean_finding
     dist.init_process_group(
         "gloo", f"file://{folder}/store", timeout=timedelta(seconds=300), rank=rank, world_size=2
     )

@@ -95,9 +95,9 @@ def test_every_row_is_learned_from_once_an_epoch_across_checkpoints(frozen, data
     seen: list[str] = []
     plain = Learner._learn
 
-    def noting(self, examples, part):
+    def noting(self, examples, part, finding):
         seen.extend(one.pair_id for one in examples)
-        return plain(self, examples, part)
+        return plain(self, examples, part, finding)
 
     monkeypatch.setattr(Learner, "_learn", noting)
     short = LearnSettings(samples=ROWS, rate=1e-4, every=2, seed=5)

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from tests.trainer import ranks
 from tests.trainer.editors import pasting
-from tests.trainer.ranks import CASES, mean_loss, taught
+from tests.trainer.ranks import CASES, mean_finding, mean_loss, taught
 from tests.trainer.test_step import STARTER
 from trainer import learn
 from trainer.frozen import Frozen
@@ -50,6 +50,7 @@ def test_the_gradient_is_the_mean_over_all_examples_however_they_are_dealt(
     together, frozen, tmp_path, monkeypatch, name
 ):
     monkeypatch.setattr(learn, "loss_of", mean_loss)
+    monkeypatch.setattr(learn, "finding_loss_of", mean_finding)
     taught(Parallel(), CASES[name], frozen, tmp_path)
     found, wanted = (
         json.loads((folder / "losses.json").read_text()) for folder in (together / name, tmp_path)
@@ -66,7 +67,7 @@ def test_the_gradient_is_the_mean_over_all_examples_however_they_are_dealt(
     moments = [key for key in mine if key.endswith(".exp_avg")]
     assert moments
     for key in moments:
-        assert torch.allclose(mine[key], theirs[key], atol=1e-5 * float(theirs[key].abs().max()) + 1e-7), key
+        assert torch.allclose(mine[key], theirs[key], atol=1e-4 * float(theirs[key].abs().max()) + 1e-7), key
     learned = [key for key in mine if not key.startswith("optimizer")]
     apart = sum(float((mine[key] - theirs[key]).square().sum()) for key in learned) ** 0.5
     assert apart < 1e-3 * sum(float(theirs[key].square().sum()) for key in learned) ** 0.5

@@ -1,0 +1,139 @@
+"""The first lesson, before any edit: where is it? The encoder alone learns to find what is named, in both pictures of a
+pair.
+
+A pair's own words name one thing or two; its masks tell of all. So steps are made up that name some of them, by kind,
+by kind and colour, by kind and material: what is learned of a picture is several times as much, and costs no pass of
+the UNet. Some examples keep their own words, so that "the largest box" is learned too. Blurred edits of an editor that
+was taught all at once came mostly of a subject that was not found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from shards.images import rle_to_mask
+from spatial.expressions import say_expression
+from spatial.instruction import Expression
+from spatial.lexicon import Lexicon
+from spatial.scene import SpatialError
+from trainer.words import FIELD_SIZES, MAX_STEPS, NUMBERS, Step, Words, arrays
+
+if TYPE_CHECKING:
+    from trainer.examples import Example
+    from trainer.frozen import Frozen
+    from trainer.step import Batch
+
+COLUMNS = tuple(
+    f"objects_{when}.list.element.{field}"
+    for when in ("before", "after")
+    for field in ("name", "color", "material", "mask")
+)
+_OWN = 0.3  # odds that an example keeps its own words
+Masks = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sought:
+    """after: look in the edited picture. words: steps that name things, and say nothing to be done. masks: as of an
+    `Example`, of what they name."""
+
+    after: bool
+    words: Words
+    masks: Masks
+
+
+def sought(row: Mapping[str, Any], cells: int, rng: np.random.Generator) -> Sought | None:
+    """Things of one of the row's pictures, named; None where the row's own words are to be found, as drawn, or because
+    no thing of the picture has a name and a mask. row: with `COLUMNS`. cells: of the masks' side."""
+    own, after = rng.random() < _OWN, bool(rng.random() < 0.5)
+    if own:
+        return None
+    things = [
+        thing
+        for thing in row["objects_after" if after else "objects_before"] or ()
+        if thing["mask"] is not None
+    ]
+    named = {phrase: one for one in _descriptions(things) if (phrase := _phrase(one)) is not None}
+    if not named:
+        return None
+    phrases = [list(named)[place] for place in rng.permutation(len(named))[: 2 * MAX_STEPS]]
+    steps, masks = [], np.zeros((MAX_STEPS, 2, cells, cells), np.float32)
+    shapes = [_cells(thing["mask"], cells) for thing in things]
+    for place in range(min(int(rng.integers(1, MAX_STEPS + 1)), len(phrases))):
+        pair: list[str | None] = []
+        for role in range(2):
+            if not phrases:
+                pair.append(None)
+                continue
+            pair.append(phrases.pop())
+            for thing, shape in zip(things, shapes, strict=True):
+                if _is(thing, named[pair[-1] or ""]):
+                    masks[place, role] = np.maximum(masks[place, role], shape)
+        steps.append(_naming(pair[0], pair[1]))
+    return Sought(after, Words("", tuple(steps)), masks)
+
+
+def of_batch(batch: Batch, examples: Sequence[Example], frozen: Frozen) -> Batch:
+    """The batch with pictures, words and masks of what is sought in it; text and target stay, and mean nothing."""
+    words, source, masks = list(batch.words), batch.source.clone(), batch.masks.clone()
+    for place, one in enumerate(examples):
+        if one.sought is None:
+            continue
+        words[place] = one.sought.words
+        masks[place] = masks.new_tensor(one.sought.masks)
+        if one.sought.after:
+            source[place] = batch.target[place] / frozen.vae.config.scaling_factor
+    phrases = frozen.phrases(arrays(words).texts)
+    return replace(batch, source=source, words=tuple(words), phrases=phrases, masks=masks)
+
+
+_Description = tuple[str, str | None, str | None]  # kind, colour, material
+
+
+def _descriptions(things: Sequence[Mapping[str, Any]]) -> list[_Description]:
+    found: dict[_Description, None] = {}
+    for thing in things:
+        name, color, material = thing["name"], thing["color"], thing["material"]
+        found |= dict.fromkeys([(name, None, None), (name, color, None), (name, None, material)])
+    return list(found)
+
+
+def _is(thing: Mapping[str, Any], said: _Description) -> bool:
+    return all(
+        wanted is None or thing[field] == wanted
+        for field, wanted in zip(("name", "color", "material"), said, strict=True)
+    )
+
+
+def _phrase(said: _Description) -> str | None:
+    name, color, material = said
+    try:
+        words = Expression(name, color=color, material=material)
+        return say_expression(words, "en", article="the", lexicon=Lexicon.default())
+    except (SpatialError, KeyError):  # a thing of a photo, which the vocabulary does not have
+        return None
+
+
+def _naming(subject: str | None, reference: str | None) -> Step:
+    return Step(
+        (0,) * len(FIELD_SIZES),
+        (0.0,) * len(NUMBERS),
+        (subject, reference, None),
+        0,
+        (1.0, 1.0),
+        False,
+        False,
+    )
+
+
+def _cells(mask: Mapping[str, Any], cells: int) -> Masks:
+    return np.asarray(
+        cv2.resize(rle_to_mask(mask).astype(np.float32), (cells, cells), interpolation=cv2.INTER_AREA),
+        np.float32,
+    )
