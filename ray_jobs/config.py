@@ -198,6 +198,18 @@ class Limits(Model):
     wave: Annotated[int, Field(ge=1, le=5000, description="units that Ray holds at a time")] = 5000
 
 
+class Prices(Model):
+    """What a node costs an hour. nodes: by its label `spatialpix/role`; other: of one without a role, or of one that is
+    not named. Looked at while a run goes; nothing is made of them."""
+
+    currency: Annotated[str, Field(pattern="^[A-Z]{3}$")] = "USD"
+    nodes: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
+    other: Annotated[float, Field(ge=0)] = 0.0
+
+    def of(self, role: str | None) -> float:
+        return self.nodes.get(role or "", self.other)
+
+
 class Config(Model):
     """A run. seed: every random draw descends from it. out: a path or s3://bucket/prefix.
 
@@ -212,6 +224,7 @@ class Config(Model):
     filters: Filters = Filters()
     pools: dict[PoolName, Pool] = Field(default_factory=dict)
     limits: Limits = Limits()
+    prices: Prices | None = None
 
     @model_validator(mode="after")
     def _has_a_writer(self) -> Config:

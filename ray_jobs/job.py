@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ray_jobs.config import ConfigError, one_line
+from ray_jobs.logs import ROOMS, Text
 
 DONE, FAILED, USAGE = 0, 1, 2
 
@@ -63,10 +64,8 @@ def _log_to_file(name: str) -> Iterator[str]:
         yield "none: no temporary folder can be written"
         return
     handler = logging.FileHandler(folder / "log.txt", delay=True, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    loggers = [
-        logging.getLogger(room) for room in ("ray_jobs", "shards", "renderers", "generators", "filters")
-    ]
+    handler.setFormatter(Text())
+    loggers = [logging.getLogger(room) for room in ROOMS]
     for logger in loggers:
         logger.addHandler(handler)
         logger.setLevel(logging.INFO)

@@ -27,8 +27,8 @@ class Progress(Watcher):
 
     total: units of the run. verdict_stage: the stage whose counts are pairs' verdicts, the last one.
     flush: stores reports; may raise StorageError, in which case they are offered again.
-    clock: seconds, monotonic. Use it as a context manager: a thread of its own prints and flushes, so that a
-    person sees a line although no unit ends.
+    clock: seconds, monotonic. spent: what the run cost so far, in words; None where nobody knows. Use it as a context
+    manager: a thread of its own prints and flushes, so that a person sees a line although no unit ends.
     """
 
     def __init__(
@@ -38,7 +38,9 @@ class Progress(Watcher):
         flush: Callable[[list[UnitReport]], object],
         out: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
+        spent: Callable[[], str | None] = lambda: None,
     ) -> None:
+        self._spent = spent
         self._total = total
         self._verdict_stage = verdict_stage
         self._flush = flush
@@ -109,6 +111,8 @@ class Progress(Watcher):
             left = self._total - whole - self._failed_units
             if left and self._done:
                 parts.append(f"{duration(left * minutes / self._done * 60)} left")
+            if (spent := self._spent()) is not None:
+                parts.append(f"spent {spent}")
         return "  ".join(parts)
 
     def show(self, last: bool = False) -> None:

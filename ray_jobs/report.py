@@ -8,7 +8,10 @@ report.json, version 1. Figures that are not known are null; shares and busy fra
 - version, run_id, written (UTC, ISO 8601), started (of the first job that is counted), wall_seconds (of all
   jobs that are counted).
 - totals: tried, made, accepted, rejected, failed, undecided (rows), image_bytes, pairs_per_minute.
-- cost: currency, per_hour, total, per_thousand_accepted.
+- cost: what all jobs' nodes cost by `prices`, killed ones included, to the minute: currency, total, node_hours {role:
+  hours}, per_thousand_accepted; null where nothing was kept.
+- left: {route: {units, seconds}} of routes that are not whole, seconds at the rate of the jobs that are counted, null
+  where there is none.
 - routes, by name:
   - folders: {stage: folder}.
   - units: done (pairs committed), decided (verdicts committed), failed (given up in this job).
@@ -54,6 +57,8 @@ from numpy.typing import NDArray
 
 from ray_jobs import report_page
 from ray_jobs.report_text import failed_edits, text_part
+from ray_jobs.spending import spent
+from ray_jobs.status import planned_units
 from ray_jobs.survey import Line, Survey, fetch, message_of, survey
 from ray_jobs.worker import Failure
 from shards.run import Run
@@ -84,20 +89,11 @@ class JobTime:
         return cls(datetime.fromisoformat(values["started"]), values["seconds"], values["workers"])
 
 
-@dataclass(frozen=True, slots=True)
-class Price:
-    """What the machines cost. currency: "USD". per_hour: of all of them together."""
-
-    currency: str
-    per_hour: float
-
-
 def write(
     run: Run,
     routes: Mapping[str, Mapping[str, str]],
     failures: Mapping[str, Failure] | None = None,
     times: Mapping[str, JobTime] | None = None,
-    price: Price | None = None,
 ) -> None:
     """Writes the three files over older ones, the page last.
 
@@ -120,7 +116,7 @@ def write(
     for route, folders in routes.items():
         jobs = [*earlier.get(route, ()), *([times[route]] if route in times else ())]
         parts[route] = _route(run, route, folders, surveys[route], everything, jobs, failures)
-    report = _whole(run, parts, failures, price) | {"text": words}
+    report = _whole(run, parts, failures) | {"text": words}
     run.write_quarantine(chain(_quarantine(run, routes, surveys, failures), unwritten))
     run.write_report_json(report)
     run.write_report_html(report_page.render(run, report, surveys))
@@ -226,7 +222,7 @@ def _rates(
 
 
 def _whole(
-    run: Run, parts: Mapping[str, Mapping[str, Any]], failures: Mapping[str, Failure], price: Price | None
+    run: Run, parts: Mapping[str, Mapping[str, Any]], failures: Mapping[str, Failure]
 ) -> dict[str, Any]:
     jobs = [job for part in parts.values() for job in part["jobs"]]
     wall = sum(job["seconds"] for job in jobs) if jobs else None
@@ -239,7 +235,7 @@ def _whole(
         for part in parts.values()
     )
     totals["pairs_per_minute"] = made / wall if wall else None
-    total = price.per_hour * wall / 3600 if price and wall else None
+    cost = spent(run)
     return {
         "version": VERSION,
         "run_id": run.id,
@@ -247,19 +243,29 @@ def _whole(
         "started": min((job["started"] for job in jobs), default=None),
         "wall_seconds": wall,
         "totals": totals,
-        "cost": {
-            "currency": price.currency if price else None,
-            "per_hour": price.per_hour if price else None,
-            "total": total,
-            "per_thousand_accepted": total / totals["accepted"] * 1000
-            if total is not None and totals["accepted"]
-            else None,
+        "cost": cost
+        and cost
+        | {
+            "per_thousand_accepted": cost["total"] / totals["accepted"] * 1000 if totals["accepted"] else None
         },
+        "left": {name: left for name, part in parts.items() if (left := _left(run, name, part)) is not None},
         "routes": dict(parts),
         "failed_units": {
             unit_id: {"stage": failure.stage, "reason": failure.reason, "message": failure.message}
             for unit_id, failure in sorted(failures.items())
         },
+    }
+
+
+def _left(run: Run, route: str, part: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Units of the route that are not decided, and how long they will take; None for a route that is whole."""
+    planned, decided = planned_units(run).get(route), part["units"]["decided"]
+    if planned is None or planned <= decided:
+        return None
+    wall, made = part["rates"]["wall_seconds"], decided
+    return {
+        "units": planned - decided,
+        "seconds": (planned - decided) * wall / made if wall and made else None,
     }
 
 

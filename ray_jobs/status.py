@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ray_jobs.job import DONE, parser, run_job
+from ray_jobs.spending import spent
 from shards.run import Run
 from shards.storage import Storage, open_storage
 
@@ -70,6 +71,8 @@ def _work(arguments: argparse.Namespace) -> int:
     current = {folder for stages in run.current().values() for folder in stages.values()}
     planned = planned_units(run)
     print(f"run {run.id} in {storage.uri}")
+    if (cost := spent(run)) is not None:
+        print(f"  spent {cost['total']:.2f} {cost['currency']} so far, in {cost['jobs']} jobs")
     for folder in folders(storage):
         total = f"/{planned[folder.of]}" if folder.of in planned else ""
         mark = "current" if folder.name in current else ""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import json
+import logging
 import os
 import statistics
 import sys
@@ -21,11 +22,14 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from ray_jobs.config import Limits, Pool, one_line
+from ray_jobs.logs import about, json_to_stderr
 from shards.attempts import GIVE_UP_AFTER, Attempts
 from shards.guard import BrokenEngine, RowGuard
 from shards.stage import Stage
 from shards.storage import StorageError, open_storage
 from shards.units import Unit, UnitReport
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +132,7 @@ class UnitWorker:
     """The class that Ray Data builds in each actor of a pool: maps a row {"ticket": str} to another.
 
     name, factory, settings, folder: of the `StageSpec`. inputs: folders of the stages before, by name.
-    median_s: seconds that a unit of this stage took so far in this run.
+    median_s: seconds that a unit of this stage took so far in this run. run_id: for the log.
     """
 
     def __init__(
@@ -139,8 +143,10 @@ class UnitWorker:
         limits: Limits,
         median_s: float | None = None,
         worker_id: str | None = None,
+        run_id: str | None = None,
     ) -> None:
-        self._spec = spec
+        json_to_stderr()
+        self._spec, self._run_id = spec, run_id
         self._run_uri, self._inputs = run_uri, inputs
         self._name = f"worker-{worker_id or _actor_id()}"
         self._attempts = Attempts(open_storage(run_uri), spec.folder)
@@ -153,7 +159,8 @@ class UnitWorker:
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         ticket = Ticket.loads(row["ticket"])
         if ticket.failed is None and ticket.fatal is None:
-            ticket = self._serve(ticket)
+            with about(run=self._run_id, unit=ticket.unit.id, stage=self._spec.name):
+                ticket = self._serve(ticket)
         return {"ticket": ticket.dumps()}
 
     def _build(self) -> None:
@@ -178,7 +185,7 @@ class UnitWorker:
                 self._attempts.clear(self._name)  # this process lives: nothing was killed
             raise
         except Exception as error:  # out of a constructor Ray would make a page of traces, twice
-            traceback.print_exc()
+            log.exception("the stage does not start")
             self._fatal = f"stage {self._spec.name!r} does not start: {_say(error)}"
             return
         with contextlib.suppress(StorageError):
@@ -208,7 +215,9 @@ class UnitWorker:
                 self._attempts.clear(unit.id)  # this process lives: the attempt killed nobody
             reason = error.reason if isinstance(error, StorageError) else type(error).__name__
             failure = Failure(self._spec.name, reason, _say(error), traceback.format_exc())
+            log.exception("failed: %s", failure.message)
             return replace(ticket, failed=failure)
+        log.info("%s in %.1f s", "found done" if report.skipped else "done", report.seconds)
         return replace(ticket, reports=(*ticket.reports, report))
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from ray_jobs import report, survey
-from ray_jobs.report import JobTime, Price
+from ray_jobs.report import JobTime
 from ray_jobs.report_page import file_size, measured, operation_words, percent
 from ray_jobs.worker import Failure
 from shards.images import encode, mask_to_rle
@@ -160,7 +160,7 @@ def test_what_is_not_known_is_null_and_not_zero(mixed):
     found = read_json(mixed)
     assert found["wall_seconds"] is None and found["started"] is None
     assert found["totals"]["pairs_per_minute"] is None
-    assert set(found["cost"].values()) == {None}
+    assert found["cost"] is None
     assert found["routes"]["blender"]["cycles_share"] is None
     assert found["routes"]["blender"]["rates"]["pairs_per_minute"] is None
 
@@ -174,8 +174,9 @@ def test_rates_are_of_the_jobs_time_and_units_done_twice_count_once(run_folder):
     of_other_route = said("photos-0000000", seconds=50.0, made=99)
     run_folder.append_reports([kept, verdict, of_other_route])
     run_folder.append_reports([kept, lost_race])  # the first answer of the storage was lost
-    report.write(run_folder, ROUTES, times={"blender": JobTime(started, 120.0, {"pairs": 2, "verdicts": 1})},
-                 price=Price("USD", 3.0))  # fmt: skip
+    kept = {"currency": "USD", "cost": 0.1, "node_hours": {"blender": 0.5}}
+    run_folder.storage.write("costs/one.json", json.dumps(kept).encode())
+    report.write(run_folder, ROUTES, times={"blender": JobTime(started, 120.0, {"pairs": 2, "verdicts": 1})})
     found = read_json(run_folder)
     part = found["routes"]["blender"]
     assert part["rates"]["pairs_per_minute"] == pytest.approx(1.0)
@@ -185,9 +186,10 @@ def test_rates_are_of_the_jobs_time_and_units_done_twice_count_once(run_folder):
     assert part["scenes"] == {"drawn": 5, "made": 2, "reasons": {"no_room": 3}, "units_reported": 1}
     assert part["cycles_share"] == pytest.approx(0.8)
     assert found["wall_seconds"] == 120.0
-    assert found["cost"] == pytest.approx(
-        {"currency": "USD", "per_hour": 3.0, "total": 0.1, "per_thousand_accepted": 50.0}
-    )
+    assert found["cost"] == {
+        "currency": "USD", "total": 0.1, "jobs": 1, "node_hours": {"blender": 0.5},
+        "per_thousand_accepted": pytest.approx(50.0),
+    }  # fmt: skip
 
 
 def test_a_job_that_resumed_a_complete_run_does_not_spoil_its_rates(run_folder):
