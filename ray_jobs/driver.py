@@ -170,7 +170,7 @@ def by_first_missing(
     units: Sequence[Unit], stages: Sequence[StageSpec], run_folder: Run
 ) -> dict[int, list[Unit]]:
     """Units that are not whole, by the index of the first stage that lacks their shard."""
-    done = [run_folder.done(stage.folder) for stage in stages]
+    done = run_folder.done_of([stage.folder for stage in stages], units)
     todo: defaultdict[int, list[Unit]] = defaultdict(list)
     for unit in units:
         first = next((i for i, ids in enumerate(done) if unit.id not in ids), None)

@@ -49,6 +49,10 @@ class LocalStorage:
     def uri(self) -> str:
         return str(self.root)
 
+    @property
+    def listings(self) -> int:
+        return 1
+
     def __repr__(self) -> str:
         return f"LocalStorage({self.uri!r})"
 

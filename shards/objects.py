@@ -50,6 +50,10 @@ class Storage(Protocol):
     @property
     def uri(self) -> str: ...
 
+    @property
+    def listings(self) -> int:
+        """How many listings at once are worth it."""
+
     def read(self, key: str) -> bytes:
         """The whole object. Raises `NotFound`."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -28,6 +28,7 @@ CURRENT_FILE = "current.json"
 _COUNTS = "spatialpix.counts"
 _UNIT = "spatialpix.unit"
 _READERS = 16
+_TOGETHER = 4  # digits of units' ids that are listed at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,22 @@ class Run:
 
     def done(self, folder: str) -> set[str]:
         """The ids of units whose shard exists: one listing."""
-        return {_unit_id(key) for key in self._shards(folder)}
+        return {_unit_id(key) for key in self._shards(f"{folder}/part-")}
+
+    def done_of(self, folders: Sequence[str], units: Iterable[Unit]) -> list[set[str]]:
+        """For each folder the ids of units that have a shard there. units: those to look for; others may be among what
+        is found. Where a listing is pages that wait for each other, ten thousand names at a time, several at once."""
+        together = self.storage.listings
+        starts = sorted({unit.id[:-_TOGETHER] for unit in units}) if together > 1 else [""]
+        asked = [
+            (place, f"{folder}/part-{start}") for place, folder in enumerate(folders) for start in starts
+        ]
+        found: list[set[str]] = [set() for _ in folders]
+        with ThreadPoolExecutor(together) as pool:
+            names = pool.map(lambda one: [_unit_id(key) for key in self._shards(one[1])], asked)
+            for (place, _), ids in zip(asked, names, strict=True):
+                found[place].update(ids)
+        return found
 
     def commit(
         self, folder: str, unit: Unit | str, table: pa.Table, footer_counts: Mapping[str, int]
@@ -100,7 +116,7 @@ class Run:
 
     def counts(self, folder: str) -> dict[str, int]:
         """Rows by outcome over all shards, from their footers. Each shard is looked into once per `Run`."""
-        keys = list(self._shards(folder))
+        keys = list(self._shards(f"{folder}/part-"))
         new = [key for key in keys if key not in self._counted]
         with ThreadPoolExecutor(_READERS) as pool:
             footers = pool.map(lambda key: read_footer(self.storage, key), new)
@@ -161,8 +177,8 @@ class Run:
         """quarantine.jsonl: failed rows, one a line, for a person to look at."""
         self.storage.write("quarantine.jsonl", _lines(rows))
 
-    def _shards(self, folder: str) -> Iterator[str]:
-        for entry in self.storage.list(f"{folder}/part-"):
+    def _shards(self, start: str) -> Iterator[str]:
+        for entry in self.storage.list(start):
             if entry.key.endswith(".parquet"):
                 yield entry.key
 

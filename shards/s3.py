@@ -99,6 +99,10 @@ class S3Storage:
     def uri(self) -> str:
         return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
 
+    @property
+    def listings(self) -> int:
+        return 16
+
     def read(self, key: str) -> bytes:
         return self.read_versioned(key)[0]
 

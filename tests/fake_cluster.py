@@ -75,8 +75,11 @@ class FakeCluster:
 
 
 @contextmanager
-def fake_cluster(types: Mapping[str, Any], folder: Path, idle_minutes: float = 0.1) -> Iterator[FakeCluster]:
-    """A head without CPUs, and nodes of the types when they are asked for. Ends all processes that it began."""
+def fake_cluster(
+    types: Mapping[str, Any], folder: Path, idle_minutes: float = 0.1, more: Mapping[str, str] | None = None
+) -> Iterator[FakeCluster]:
+    """A head without CPUs, and nodes of the types when they are asked for. more: of the environment of all its
+    processes. Ends all that it began."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -106,7 +109,7 @@ def fake_cluster(types: Mapping[str, Any], folder: Path, idle_minutes: float = 0
     environment = os.environ | {
         "AUTOSCALER_UPDATE_INTERVAL_S": "1", "RAY_FAKE_CLUSTER": "1", "RAY_enable_autoscaler_v2": "1",
         "RAY_CLOUD_INSTANCE_ID": FAKE_HEAD_NODE_ID, "RAY_OVERRIDE_NODE_ID_FOR_TESTING": FAKE_HEAD_NODE_ID,
-        "RAY_AUTH_MODE": "disabled", "PYTHONPATH": str(ROOT),
+        "RAY_AUTH_MODE": "disabled", "PYTHONPATH": str(ROOT), **(more or {}),
     }  # fmt: skip
     command = [
         str(Path(sys.executable).parent / "ray"), "start", "--head", "--block", f"--port={port}", "--num-cpus=0",

@@ -71,8 +71,13 @@ class SpatialEditor(nn.Module):
         self.spatial: SpatialEncoder | None = None
         if parts is not None and parts.tokens:
             text_width = unet.config["cross_attention_dim"]
-            self.spatial = SpatialEncoder(text_width, unet.config["out_channels"], token_width, parts=parts)
+            features = unet.config["block_out_channels"][0]
+            channels = unet.config["out_channels"]
+            self.spatial = SpatialEncoder(text_width, channels, token_width, parts=parts, unet_width=features)
             self.unet.set_attn_processor(self._processors())
+            if parts.paste:
+                self._features: Tensor | None = None
+                self.unet.conv_out.register_forward_pre_hook(self._note)
 
     def _processors(self) -> dict[str, Any]:
         assert self.parts is not None
@@ -88,6 +93,9 @@ class SpatialEditor(nn.Module):
             else:
                 found[f"{name}.processor"] = AttnProcessor2_0()
         return found
+
+    def _note(self, _: nn.Module, given: tuple[Tensor, ...]) -> None:
+        self._features = given[0]
 
     def context(self, words: Sequence[Words], phrases: Tensor, source: Tensor) -> SpatialContext | None:
         """Once an edit: what the layers need; None for the plain editor. phrases: (texts, text_width), those of
@@ -107,9 +115,11 @@ class SpatialEditor(nn.Module):
         said = text if context is None else Conditions(text, context)
         seen = torch.cat([noisy, source], dim=1)
         predicted = cast(Tensor, self.unet(seen, steps, encoder_hidden_states=said).sample)
-        if context is None or self.pasting is None:
+        if context is None or self.pasting is None or context.paste is None:
             return predicted
-        return self.pasting.pasted(predicted, noisy, steps, context)
+        assert self.spatial is not None and self._features is not None
+        more, self._features = self.spatial.shares(self._features), None
+        return self.pasting.pasted(predicted, noisy, steps, context, more)
 
     def save(self, folder: Path) -> None:
         """`unet` as diffusers loads it, and `spatial` beside it; of the plain editor the first alone."""

@@ -129,10 +129,17 @@ class SpatialEncoder(nn.Module):
     """Words and the source's latents to a `SpatialContext`."""
 
     def __init__(
-        self, text_width: int, channels: int = 4, width: int = 128, depth: int = 2, parts: Parts | None = None
+        self,
+        text_width: int,
+        channels: int = 4,
+        width: int = 128,
+        depth: int = 2,
+        parts: Parts | None = None,
+        unet_width: int = 0,
     ) -> None:
         """text_width: of the text encoder's states. channels: of the latents. width: of tokens, a multiple of 32.
-        depth: layers in which words and picture look at each other before things are found."""
+        depth: layers in which words and picture look at each other before things are found. unet_width: of the features
+        that the UNet predicts from, which say at each step what is to be pasted."""
         super().__init__()
         self.parts = parts or Parts()
         self.width = width
@@ -166,6 +173,7 @@ class SpatialEncoder(nn.Module):
             self.weigh = nn.Linear(2 * width + 3 * READS, width)
             self.gate_paste = closed(width, 1 + READS)
             self.gate_still = nn.Parameter(torch.zeros(1))
+            self.gate_unet = closed(unet_width, 1 + READS)
 
     def forward(self, words: WordArrays, phrases: Tensor, latents: Tensor) -> SpatialContext:
         """phrases: (texts, text_width), the mean of each phrase's states over its words. latents: (b, c, h, w) of the
@@ -201,8 +209,14 @@ class SpatialEncoder(nn.Module):
         read, taken = self._read(words, maps, soft, seen, latents, points)
         context = replace(context, read=_as_picture(read, size))
         if self.parts.paste:
-            context = replace(context, paste=self._paste(size, seen, read, soft, taken, latents))
+            there = present[:, None] & torch.from_numpy(np.stack([words.present, words.swaps], 1)).to(device)
+            told = there.flatten(1).to(latents.dtype)[..., None, None]
+            context = replace(context, paste=self._paste(size, seen, read, soft, taken, latents, told))
         return context
+
+    def shares(self, features: Tensor) -> Tensor:
+        """(b, 1 + reads, h, w): what the UNet would paste. features: (b, unet_width, h, w), that it predicts from."""
+        return cast(Tensor, self.gate_unet(features.movedim(1, -1))).movedim(-1, 1)
 
     def _tokens(self, words: WordArrays, phrases: Tensor, device: torch.device) -> Tensor:
         """(b, s, roles, d)."""
@@ -238,18 +252,25 @@ class SpatialEncoder(nn.Module):
         return read, torch.unflatten(each[..., self.width :], 0, (len(seen), READS))
 
     def _paste(
-        self, size: tuple[int, int], seen: Tensor, read: Tensor, soft: Tensor, taken: Tensor, latents: Tensor
+        self,
+        size: tuple[int, int],
+        seen: Tensor,
+        read: Tensor,
+        soft: Tensor,
+        taken: Tensor,
+        latents: Tensor,
+        told: Tensor,
     ) -> Paste:
         """Of each place a share of the source, and one of what each read brings."""
         channels = latents.shape[1]
         landing = taken[..., channels].transpose(1, 2), taken[..., -1].transpose(1, 2)  # silhouettes, inside
-        told = torch.cat([seen, read, soft.transpose(1, 2), *landing], dim=-1)
-        stay, shares = self.gate_paste(F.silu(self.weigh(told))).split([1, READS], dim=-1)  # (b, n, ...)
-        brought = (shares[..., None] * taken[..., :channels].transpose(1, 2)).sum(dim=2)
+        known = torch.cat([seen, read, soft.transpose(1, 2), *landing], dim=-1)
+        stay, shares = self.gate_paste(F.silu(self.weigh(known))).split([1, READS], dim=-1)  # (b, n, ...)
+        brought = torch.unflatten(taken[..., :channels].transpose(2, 3), -1, size)  # (b, reads, c, h, w)
         still = self.gate_still.expand(len(latents), 1, 1, 1)
-        total = shares.sum(dim=-1, keepdim=True)
+        seeing = torch.ones_like(still)
         return Paste(
-            latents, _as_picture(stay, size), _as_picture(brought, size), _as_picture(total, size), still
+            latents, _as_picture(stay, size), brought, _as_picture(shares, size), still, seeing, told
         )
 
     def _sources(self, words: WordArrays, subject: Tensor, reference: Tensor, points: Tensor) -> Tensor:

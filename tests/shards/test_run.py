@@ -66,6 +66,18 @@ def test_what_is_committed_is_done_and_counted(storage: Storage) -> None:
     assert run.counts(FOLDER) == {"accepted": 2}
 
 
+def test_what_is_done_is_found_wherever_among_the_names_it_is(storage: Storage) -> None:
+    run, other = Run.create_or_open(storage, {}), f"{FOLDER[:-1]}e"
+    units = [Unit("blender", n, 2) for n in (0, 1, 9_999, 10_000, 123_456, 12_345_678)]
+    assert run.done_of([FOLDER, other], units) == [set(), set()]
+    assert run.done_of([FOLDER], []) == [set()]
+    for unit in units[1:]:
+        run.commit(FOLDER, unit, verdicts(unit.id), {"accepted": 1})
+    run.commit(other, units[0], verdicts("x"), {"accepted": 1})
+    found = run.done_of([FOLDER, other], units)
+    assert found == [{unit.id for unit in units[1:]}, {units[0].id}]
+
+
 def test_the_loser_of_a_commit_leaves_no_rows(storage: Storage) -> None:
     run = Run.create_or_open(storage, {})
     unit = Unit("blender", 0, 1)
