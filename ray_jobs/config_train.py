@@ -20,14 +20,19 @@ class SpatialLayers(Model):
     tokens: bool = True
     grounding: bool = True
     read: bool = True
+    land: bool = True
     paste: bool = True
     width: Annotated[int, Field(ge=32, le=1024, multiple_of=32)] = 128
 
     @model_validator(mode="after")
     def _together(self) -> SpatialLayers:
-        ordered = (self.tokens, self.grounding, self.read, self.paste)
-        if any(later and not earlier for earlier, later in pairwise(ordered)):
-            raise ValueError("paste needs the warped read, that needs grounding, and grounding needs tokens")
+        ordered = (self.tokens, self.grounding, self.read, self.land)
+        if any(later and not earlier for earlier, later in pairwise(ordered)) or (
+            self.paste and not self.read
+        ):
+            raise ValueError(
+                "landing and paste need the warped read, that needs grounding, and grounding needs tokens"
+            )
         return self
 
 

@@ -280,7 +280,7 @@ def learner_of(
     from trainer.spatial_attention import Parts
 
     layers = config.layers
-    parts = Parts(layers.tokens, layers.grounding, layers.read, layers.paste) if layers.tokens else None
+    parts = Parts(**layers.model_dump(exclude={"width"})) if layers.tokens else None
     torch.manual_seed(config.seed)  # new layers begin alike on all ranks
     frozen = Frozen.load(config.model, config.revision).to(device)
     unet = text_to_image(config.model, config.revision)

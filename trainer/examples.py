@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -22,8 +22,10 @@ from trainer.words import MAX_STEPS, Words, canonical, read
 
 COLUMNS = (
     "pair_id", "original_image", "edited_image", "edit_prompt", "edit_kind", "language", "operations",
-    "objects_before.list.element.id", "objects_before.list.element.mask",
+    "objects_before.list.element.id", "objects_before.list.element.mask", "objects_after.list.element.id",
+    "objects_after.list.element.mask",
 )  # fmt: skip
+_MAKES = ("add", "count", "duplicate")
 CELL = 8  # pixels of a latent's side
 Masks = NDArray[np.float32]
 Phrasings = Literal["as_written", "train", "canonical"]
@@ -36,7 +38,8 @@ class RowError(Exception):
 @dataclass(frozen=True, slots=True, eq=False)
 class Example:
     """before, after: (s, s, 3) uint8; None where latents are known. masks: (steps, 2, s / 8, s / 8), the shares of each
-    cell that the step's subject and reference cover in `before`; zeros where that is not known. place: where its
+    cell that the step's subject and reference cover in `before`; zeros where that is not known. landings: the same of
+    what the step moves or makes, in `after`. place: where its
     latents are kept, if they are. latents: (2, c, s / 8, s / 8), of both pictures. sought: what is to be found in place
     of what the words name."""
 
@@ -46,6 +49,7 @@ class Example:
     after: Pixels | None
     words: Words
     masks: Masks
+    landings: Masks
     place: Place | None = None
     latents: Latents | None = None
     sought: finding.Sought | None = None
@@ -82,11 +86,12 @@ def example(
     Raises RowError.
     """
     text, masks = str(row["edit_prompt"] or ""), _masks(row, seen.side // CELL)
+    landings = _landings(row, seen.side // CELL)
     said = _said(text, str(row["language"] or "en"), rng, seen)
     text, turned = said if said is not None else (text, False)
     asked = finding.sought(row, seen.side // CELL, rng) if seen.finding else None
     if turned:
-        masks = masks[..., ::-1]
+        masks, landings = masks[..., ::-1], landings[..., ::-1]
         asked = asked and replace(asked, masks=np.ascontiguousarray(asked.masks[..., ::-1]))
     place = None if number is None else Place(number, turned)
     latents = kept.get(place) if kept is not None and place is not None else None
@@ -97,7 +102,7 @@ def example(
         )
     return Example(
         str(row["pair_id"]), str(row["edit_kind"] or ""), before, after, read(text), np.ascontiguousarray(masks),
-        place, latents, asked,
+        np.ascontiguousarray(landings), place, latents, asked,
     )  # fmt: skip
 
 
@@ -120,18 +125,39 @@ def squeezed(rgb: Pixels, side: int) -> Pixels:
 
 
 def _masks(row: Mapping[str, Any], cells: int) -> Masks:
+    named = [[(step["subject"],), (step["reference"],)] for step in row["operations"] or ()]
+    return _covered(row, "objects_before", named, cells)
+
+
+def _landings(row: Mapping[str, Any], cells: int) -> Masks:
+    """Of a step that makes things those; of a swap both; else the subject."""
+    named = [
+        [
+            step["objects"] if step["kind"] in _MAKES else (step["subject"],),
+            (step["reference"],) if step["kind"] == "swap" else (),
+        ]
+        for step in row["operations"] or ()
+    ]
+    return _covered(row, "objects_after", named, cells)
+
+
+def _covered(
+    row: Mapping[str, Any], column: str, named: Sequence[Sequence[Sequence[str | None]]], cells: int
+) -> Masks:
+    """Shares of cells that things cover. named: their ids, by step and role."""
     found = np.zeros((MAX_STEPS, 2, cells, cells), np.float32)
-    things = {
-        thing["id"]: thing["mask"] for thing in row["objects_before"] or () if thing["mask"] is not None
-    }
-    for place, step in enumerate((row["operations"] or ())[:MAX_STEPS]):
-        for role, name in enumerate((step["subject"], step["reference"])):
-            if name in things:
+    things = {thing["id"]: thing["mask"] for thing in row[column] or () if thing["mask"] is not None}
+    for place, roles in enumerate(named[:MAX_STEPS]):
+        for role, ids in enumerate(roles):
+            for name in ids or ():
+                if name not in things:
+                    continue
                 try:
                     mask = rle_to_mask(things[name]).astype(np.float32)
                 except Exception as error:  # whatever its decoder says
                     raise RowError(f"pair {row['pair_id']}: the mask of {name} is broken: {error}") from None
-                found[place, role] = cv2.resize(mask, (cells, cells), interpolation=cv2.INTER_AREA)
+                shares = cv2.resize(mask, (cells, cells), interpolation=cv2.INTER_AREA)
+                found[place, role] = np.maximum(found[place, role], shares)
     return found
 
 

@@ -34,7 +34,7 @@ COLUMNS = tuple(
     for when in ("before", "after")
     for field in ("name", "color", "material", "mask")
 )
-_OWN = 0.3  # odds that an example keeps its own words
+_OWN = 0.5  # odds that an example keeps its own words
 Masks = NDArray[np.float32]
 
 
@@ -82,6 +82,7 @@ def sought(row: Mapping[str, Any], cells: int, rng: np.random.Generator) -> Soug
 def of_batch(batch: Batch, examples: Sequence[Example], frozen: Frozen) -> Batch:
     """The batch with pictures, words and masks of what is sought in it; text and target stay, and mean nothing."""
     words, source, masks = list(batch.words), batch.source.clone(), batch.masks.clone()
+    # What is only named lands nowhere: of its words no read is asked.
     for place, one in enumerate(examples):
         if one.sought is None:
             continue

@@ -25,8 +25,9 @@ from trainer.guidance import (
     transition_mean,
     two_way,
 )
+from trainer.maps import silhouettes
 from trainer.model import SpatialEditor
-from trainer.spatial_attention import SpatialContext, silhouettes
+from trainer.spatial_attention import SpatialContext
 from trainer.words import Words, arrays, read
 
 _MULTIPLE = 8  # pixels of a latent's side

@@ -9,6 +9,8 @@ opened in 2,500 steps: what such a projection gives is at first of use by chance
 - *grounding*: a soft map over the source picture for each subject and reference: where is it? Taught by masks, and
   read by the image tokens, here and where the thing will be;
 - *warped read*: the image token at `p` reads the source at `c + (p - t) / scale`, where its content comes from;
+- *landing*: a soft map of where each thing will be, from that arithmetic, the picture and the words, taught by masks
+  too; what is read is fitted onto it (`trainer.landing`);
 - *paste*: what the reads bring, and the source where nothing changes, is blended into the prediction (`trainer.paste`).
 
 The first two depend on the picture and the words alone, not on the step of sampling, so `SpatialEncoder` is run once an
@@ -30,12 +32,25 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from spatial.instruction import RELATIONS
+from trainer.landing import Landed, Landing, growth, middle
+from trainer.maps import (
+    BANDS,
+    Residual,
+    as_picture,
+    coordinates,
+    fourier,
+    level,
+    pull_back,
+    resized,
+    sampled,
+    silhouettes,
+)
 from trainer.paste import Paste
 from trainer.words import BY_SHIFT, FIELD_SIZES, MAX_STEPS, NUMBERS, TO_POINT, TO_REFERENCE, WordArrays
 
 ROLES = 3  # tokens of a step: the operation, its subject, its reference
 READS = 2 * MAX_STEPS  # of each step one for the subject, one for a reference that is swapped
-_BANDS = 6
+_NEAR = 0.08  # shares of the picture: how far from the point that words mean a thing may well be
 _RELATION = 5  # place of the relation among the fields of a step
 # Where a relation puts things, from where the reference is: shares of the picture, to be learned on from here.
 _BESIDE = {
@@ -51,13 +66,16 @@ class Parts:
     tokens: bool = True
     grounding: bool = True
     read: bool = True
+    land: bool = False
     paste: bool = False
 
     def __post_init__(self) -> None:
-        ordered = (self.tokens, self.grounding, self.read, self.paste)
-        if any(later and not earlier for earlier, later in itertools.pairwise(ordered)):
+        ordered = (self.tokens, self.grounding, self.read, self.land)
+        if any(later and not earlier for earlier, later in itertools.pairwise(ordered)) or (
+            self.paste and not self.read
+        ):
             raise ValueError(
-                "parts: paste needs the warped read, that needs grounding, and grounding needs tokens"
+                "parts: landing and paste need the warped read, that needs grounding, and grounding needs tokens"
             )
 
 
@@ -66,7 +84,8 @@ class SpatialContext:
     """What the layers need of an edit. tokens: (b, 1 + s roles, d), the first a token that means nothing. hidden:
     (b, 1 + s roles) bool, tokens that are not there. maps: (b, s, 2, h, w), each of sum 1, of subject and reference, or
     None. logits: the maps before their softmax. read: (b, d, h, w), or None. size: (h, w) of the latents. paste: what
-    is blended into predictions, or None."""
+    is blended into predictions, or None. landings: (b, reads, h, w), silhouettes of where things will be, or None;
+    landed: the same as it is learned from, of all samples."""
 
     tokens: Tensor
     hidden: Tensor
@@ -75,6 +94,8 @@ class SpatialContext:
     read: Tensor | None
     size: tuple[int, int]
     paste: Paste | None = None
+    landings: Tensor | None = None
+    landed: Landed | None = None
 
     def of(self, rows: Sequence[int] | Tensor) -> SpatialContext:
         """The context of some of the samples, in this order; repeats are allowed."""
@@ -97,32 +118,9 @@ class SpatialContext:
             hidden=hidden,
             maps=None if self.maps is None else self.maps * keep[..., None],
             read=None if self.read is None else self.read * keep,
+            landings=None if self.landings is None else self.landings * keep,
             paste=None if self.paste is None else self.paste.silenced(silent, blind),
         )
-
-
-def coordinates(height: int, width: int, device: torch.device | None = None) -> Tensor:
-    """(h w, 2) float32: (x, y) of the middles of the cells, from 0 to 1, row by row."""
-    y = (torch.arange(height, device=device, dtype=torch.float32) + 0.5) / height
-    x = (torch.arange(width, device=device, dtype=torch.float32) + 0.5) / width
-    return torch.stack(torch.meshgrid(y, x, indexing="ij")[::-1], dim=-1).reshape(-1, 2)
-
-
-def fourier(values: Tensor, bands: int = _BANDS) -> Tensor:
-    """(..., n) to (..., n (1 + 2 bands)): the values, and sines and cosines of pi 2^k times them."""
-    angles = values[..., None] * (math.pi * 2.0 ** torch.arange(bands, device=values.device))
-    return torch.cat([values[..., None], angles.sin(), angles.cos()], dim=-1).flatten(-2)
-
-
-def pull_back(points: Tensor, centre: Tensor, target: Tensor, scale: Tensor) -> Tensor:
-    """Where what is at `points` came from. points: (n, 2). centre, target, scale: (..., 2). Returns (..., n, 2)."""
-    return centre[..., None, :] + (points - target[..., None, :]) / scale[..., None, :]
-
-
-def sampled(picture: Tensor, points: Tensor) -> Tensor:
-    """(b, c, h, w) read at (b, n, 2) points (x, y) of 0 to 1, bilinear, zero outside: (b, n, c)."""
-    grid = (2 * points - 1)[:, :, None].to(picture.dtype)
-    return F.grid_sample(picture, grid, align_corners=False)[..., 0].transpose(1, 2)
 
 
 class SpatialEncoder(nn.Module):
@@ -144,7 +142,7 @@ class SpatialEncoder(nn.Module):
         self.parts = parts or Parts()
         self.width = width
         self.fields = nn.ModuleList(nn.Embedding(size, width) for size in FIELD_SIZES)
-        self.numbers = nn.Linear(len(NUMBERS) * (1 + 2 * _BANDS), width)
+        self.numbers = nn.Linear(len(NUMBERS) * (1 + 2 * BANDS), width)
         self.phrase = nn.Linear(text_width, width)
         self.role = nn.Parameter(torch.randn(MAX_STEPS, ROLES, width) * 0.02)
         self.nothing = nn.Parameter(torch.zeros(1, 1, width))
@@ -153,11 +151,11 @@ class SpatialEncoder(nn.Module):
             return
         self.see = nn.Sequential(
             nn.Conv2d(channels, width, 3, padding=1),
-            _Residual(width),
-            _Residual(width),
+            Residual(width),
+            Residual(width),
             nn.GroupNorm(8, width),
         )
-        self.where = nn.Linear(2 * (1 + 2 * _BANDS), width)
+        self.where = nn.Linear(2 * (1 + 2 * BANDS), width)
         layer = nn.TransformerEncoderLayer(
             width, width // 32, 2 * width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
         )
@@ -167,10 +165,12 @@ class SpatialEncoder(nn.Module):
             beside = torch.tensor([(0.0, 0.0), *(_BESIDE[name] for name in RELATIONS)])
             self.beside = nn.Parameter(beside)  # by relation, 0 for none
             self.value = nn.Linear(width, width)
-            self.taken = nn.Linear(width + channels + 3, width)
+            self.taken = nn.Linear(width + channels + 3 + self.parts.land, width)
             self.of_read = nn.Parameter(torch.randn(READS, width) * 0.02)
+        if self.parts.land:
+            self.land = Landing(width, hints=4)
         if self.parts.paste:
-            self.weigh = nn.Linear(2 * width + 3 * READS, width)
+            self.weigh = nn.Linear(2 * width + (3 + self.parts.land) * READS, width)
             self.gate_paste = closed(width, 1 + READS)
             self.gate_still = nn.Parameter(torch.zeros(1))
             self.gate_unet = closed(unet_width, 1 + READS)
@@ -205,9 +205,20 @@ class SpatialEncoder(nn.Module):
         )  # fmt: skip
         if not self.parts.read:
             return context
-        soft = silhouettes(maps.transpose(1, 2).flatten(1, 2))  # (b, reads, n), as the sources are
-        read, taken = self._read(words, maps, soft, seen, latents, points)
-        context = replace(context, read=_as_picture(read, size))
+        whole = maps.transpose(1, 2).flatten(1, 2)  # (b, reads, n), as the sources are
+        soft = silhouettes(whole)
+        subject, reference = middle(maps, points).unbind(2)
+        sources, targets = self._sources(words, subject, reference, points)
+        landings = None
+        if self.parts.land:
+            landed = self._landed(words, found, seen, soft, sources, targets, points, size)
+            landings = torch.zeros_like(soft).flatten(0, 1)
+            landings = landings.index_copy(0, landed.rows, silhouettes(landed.maps)).reshape(soft.shape)
+            sources = _onto(sources, whole, landed, words, points)
+            picture = landings.reshape(len(latents), READS, *size)
+            context = replace(context, landings=picture, landed=landed)
+        read, taken = self._read(words, sources, soft, landings, seen, latents)
+        context = replace(context, read=as_picture(read, size))
         if self.parts.paste:
             there = present[:, None] & torch.from_numpy(np.stack([words.present, words.swaps], 1)).to(device)
             told = there.flatten(1).to(latents.dtype)[..., None, None]
@@ -230,22 +241,52 @@ class SpatialEncoder(nn.Module):
         reference = things[:, :, 1] + things[:, :, 2]
         return torch.stack([operation, operation + things[:, :, 0], operation + reference], dim=2) + self.role
 
+    def _landed(
+        self,
+        words: WordArrays,
+        found: Tensor,
+        seen: Tensor,
+        soft: Tensor,
+        sources: Tensor,
+        targets: Tensor,
+        points: Tensor,
+        size: tuple[int, int],
+    ) -> Landed:
+        """Of the reads of things that will be somewhere. Told of each: where it is, where the words would put it, where
+        the other thing of its step is, and the point that the words mean."""
+        rows = torch.from_numpy(np.flatnonzero(words.lands.transpose(0, 2, 1))).to(seen.device)
+        of, kind = rows // READS, rows % READS
+        own, other = soft.flatten(0, 1)[rows], soft[of, (kind + MAX_STEPS) % READS]
+        guess = sampled(as_picture(own[..., None], size), sources.flatten(0, 1)[rows])[..., 0]
+        away = (points - targets.flatten(0, 1)[rows][:, None]).square().sum(dim=-1)
+        hints = torch.stack([own, guess, other, torch.exp(-away / (2 * _NEAR**2))], dim=-1)
+        tokens = found[of, kind % MAX_STEPS, kind // MAX_STEPS]
+        logits = self.land(seen[of], tokens, hints, size)
+        return Landed(rows, logits, logits.softmax(dim=-1))
+
     def _read(
-        self, words: WordArrays, maps: Tensor, soft: Tensor, seen: Tensor, latents: Tensor, points: Tensor
+        self,
+        words: WordArrays,
+        sources: Tensor,
+        soft: Tensor,
+        landings: Tensor | None,
+        seen: Tensor,
+        latents: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """What each place takes from elsewhere. The first, (b, n, d), over all reads: what was seen there, with the
-        second. The second, (b, reads, n, c + 3): the latents as they are, which is what a thing that only moves looks
-        like where it goes, the silhouette there and here, and whether there is in the picture."""
-        subject, reference = (maps @ points).unbind(2)  # the middles of what was found
+        second. The second, (b, reads, n, c + 3 or 4): the latents as they are, which is what a thing that only moves
+        looks like where it goes, the silhouette there and here, and as it will be, and whether there is in the picture.
+        """
         present = np.concatenate([words.present, words.present & words.swaps], axis=1).reshape(-1)
         reads = torch.from_numpy(np.flatnonzero(present)).to(latents.device)  # most examples have one
         of, kind = reads // READS, reads % READS
-        sources = self._sources(words, subject, reference, points).flatten(0, 1)[reads]
+        sources = sources.flatten(0, 1)[reads]
         soft = soft.flatten(0, 1)[reads, :, None]
         values = torch.cat([self.value(seen), latents.flatten(2).transpose(1, 2)], dim=-1)
-        pictures = _as_picture(torch.cat([values[of], soft], dim=-1), (latents.shape[-2], latents.shape[-1]))
+        pictures = as_picture(torch.cat([values[of], soft], dim=-1), (latents.shape[-2], latents.shape[-1]))
         inside = ((sources >= 0) & (sources <= 1)).all(dim=-1, keepdim=True)
-        taken = torch.cat([sampled(pictures, sources), soft, inside.to(soft.dtype)], dim=-1)
+        shapes = [soft] if landings is None else [soft, landings.flatten(0, 1)[reads, :, None]]
+        taken = torch.cat([sampled(pictures, sources), *shapes, inside.to(soft.dtype)], dim=-1)
         made = F.silu(self.taken(taken) + self.of_read[kind, None])
         read = torch.zeros_like(seen).index_add(0, of, made.to(seen.dtype))
         each = taken.new_zeros(len(present), *taken.shape[1:]).index_copy(0, reads, taken)
@@ -263,18 +304,21 @@ class SpatialEncoder(nn.Module):
     ) -> Paste:
         """Of each place a share of the source, and one of what each read brings."""
         channels = latents.shape[1]
-        landing = taken[..., channels].transpose(1, 2), taken[..., -1].transpose(1, 2)  # silhouettes, inside
+        # Silhouettes from there, as they will be, and inside; those here stand in `soft`.
+        shapes = [place for place in range(channels, taken.shape[-1]) if place != channels + 1]
+        landing = [taken[..., place].transpose(1, 2) for place in shapes]
         known = torch.cat([seen, read, soft.transpose(1, 2), *landing], dim=-1)
         stay, shares = self.gate_paste(F.silu(self.weigh(known))).split([1, READS], dim=-1)  # (b, n, ...)
         brought = torch.unflatten(taken[..., :channels].transpose(2, 3), -1, size)  # (b, reads, c, h, w)
         still = self.gate_still.expand(len(latents), 1, 1, 1)
         seeing = torch.ones_like(still)
-        return Paste(
-            latents, _as_picture(stay, size), brought, _as_picture(shares, size), still, seeing, told
-        )
+        return Paste(latents, as_picture(stay, size), brought, as_picture(shares, size), still, seeing, told)
 
-    def _sources(self, words: WordArrays, subject: Tensor, reference: Tensor, points: Tensor) -> Tensor:
-        """(b, reads, n, 2): where each place takes its content from; subjects' reads first."""
+    def _sources(
+        self, words: WordArrays, subject: Tensor, reference: Tensor, points: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """(b, reads, n, 2): where each place takes its content from, as far as words tell, and (b, reads, 2): where the
+        middles go; subjects' reads first."""
         device = points.device
         kind = torch.from_numpy(words.target).to(device)[..., None]
         numbers = torch.from_numpy(words.numbers).to(device)
@@ -288,31 +332,20 @@ class SpatialEncoder(nn.Module):
         target = torch.where(kind == TO_REFERENCE, reference + beside, target)
         there = pull_back(points, centre, target, scale)
         back = pull_back(points, reference, subject, torch.ones_like(scale))
-        return torch.cat([there, back], dim=1)
+        return torch.cat([there, back], dim=1), torch.cat([target, subject], dim=1)
 
 
-class _Residual(nn.Module):
-    """As in a ResNet, with norms before (He et al. 2016)."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.steps = nn.Sequential(
-            nn.GroupNorm(8, width), nn.SiLU(), nn.Conv2d(width, width, 3, padding=1),
-            nn.GroupNorm(8, width), nn.SiLU(), nn.Conv2d(width, width, 3, padding=1),
-        )  # fmt: skip
-
-    def forward(self, seen: Tensor) -> Tensor:
-        return seen + cast(Tensor, self.steps(seen))
-
-
-def _as_picture(tokens: Tensor, size: tuple[int, int]) -> Tensor:
-    """(b, n, c) to (b, c, h, w)."""
-    return tokens.transpose(1, 2).reshape(len(tokens), tokens.shape[-1], *size)
-
-
-def silhouettes(maps: Tensor) -> Tensor:
-    """(..., n) maps of sum 1 as masks: 1 where they are largest."""
-    return maps / maps.amax(dim=-1, keepdim=True).clamp_min(1e-6)
+def _onto(sources: Tensor, before: Tensor, landed: Landed, words: WordArrays, points: Tensor) -> Tensor:
+    """Sources by which the map of a thing that was found comes to lie on the map of where it will be."""
+    found = torch.from_numpy(words.grounded.transpose(0, 2, 1).reshape(-1)).to(points.device)[landed.rows]
+    rows, after = landed.rows[found], landed.maps[found]
+    before = before.flatten(0, 1)[rows]
+    scale = torch.from_numpy(np.concatenate([words.scale, np.ones_like(words.scale)], axis=1)).to(
+        points.device
+    )
+    scale = scale.flatten(0, 1)[rows].sign() * growth(before, after, points)[:, None]
+    there = pull_back(points, middle(before, points), middle(after, points), scale)
+    return sources.flatten(0, 1).index_copy(0, rows, there.to(sources.dtype)).reshape(sources.shape)
 
 
 def grounding_loss(logits: Tensor, masks: Tensor) -> Tensor:
@@ -344,12 +377,12 @@ class SpatialProcessor(nn.Module):
         """width: of the layer's image tokens, which `heads` divides."""
         super().__init__()
         self.plain, self.heads, self.parts = AttnProcessor2_0(), heads, parts
-        self.to_q = nn.Linear(width + 2 * (1 + 2 * _BANDS), width, bias=False)
+        self.to_q = nn.Linear(width + 2 * (1 + 2 * BANDS), width, bias=False)
         self.to_k = nn.Linear(token_width, width, bias=False)
         self.to_v = nn.Linear(token_width, width, bias=False)
         self.gate = closed(width, width)
         if parts.grounding:
-            self.gate_maps = closed(READS, width)
+            self.gate_maps = closed(READS * (1 + parts.land), width)
         if parts.read:
             self.gate_read = closed(token_width, width)
 
@@ -369,9 +402,11 @@ class SpatialProcessor(nn.Module):
         result = result + self.gate(self._attended(hidden_states, context, size))
         if self.parts.grounding and context.maps is not None:
             maps = silhouettes(context.maps.flatten(3).flatten(1, 2)).reshape(len(text), READS, *context.size)
-            result = result + self.gate_maps(_resized(maps, size))
+            if context.landings is not None:
+                maps = torch.cat([maps, context.landings], dim=1)
+            result = result + self.gate_maps(resized(maps, size))
         if self.parts.read and context.read is not None:
-            result = result + self.gate_read(_resized(context.read, size))
+            result = result + self.gate_read(resized(context.read, size))
         return cast(Tensor, result)
 
     def _attended(self, hidden: Tensor, context: SpatialContext, size: tuple[int, int]) -> Tensor:
@@ -392,23 +427,3 @@ def closed(width: int, out: int) -> nn.Linear:
     nn.init.zeros_(gate.weight)
     nn.init.zeros_(gate.bias)
     return gate
-
-
-def level(size: tuple[int, int], count: int) -> tuple[int, int]:
-    """(h, w) of the layer with so many image tokens: latents halved, rounding up, until it fits.
-
-    Raises ValueError where none does.
-    """
-    height, width = size
-    while height * width > count:
-        height, width = (height + 1) // 2, (width + 1) // 2
-    if height * width != count:
-        raise ValueError(f"{count} image tokens are no level of latents of {size[0]} x {size[1]}")
-    return height, width
-
-
-def _resized(pictures: Tensor, size: tuple[int, int]) -> Tensor:
-    """(b, c, h, w) at the layer's size, as tokens (b, n, c)."""
-    if pictures.shape[-2:] != size:
-        pictures = F.interpolate(pictures, size, mode="area")
-    return pictures.flatten(2).transpose(1, 2)

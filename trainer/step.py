@@ -14,6 +14,7 @@ from torch import Tensor
 
 from trainer.examples import Example
 from trainer.frozen import Frozen
+from trainer.landing import Landed, landing_loss
 from trainer.latents import OpenLatents
 from trainer.model import SpatialEditor
 from trainer.objective import Objective
@@ -24,7 +25,8 @@ from trainer.words import MAX_STEPS, Words, arrays
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
     """Examples in latents. source: (b, c, h, w), without the scaling factor. target: (b, c, h, w), with it. text: (b,
-    l, d) states; words: of the same; phrases: (texts, d), of `arrays(words).texts`. masks: (b, steps, 2, h, w)."""
+    l, d) states; words: of the same; phrases: (texts, d), of `arrays(words).texts`. masks, landings: (b, steps, 2, h,
+    w)."""
 
     source: Tensor
     target: Tensor
@@ -32,6 +34,7 @@ class Batch:
     words: tuple[Words, ...]
     phrases: Tensor
     masks: Tensor
+    landings: Tensor
 
     def __len__(self) -> int:
         return len(self.words)
@@ -70,6 +73,7 @@ def batch_of(examples: Sequence[Example], frozen: Frozen, kept: OpenLatents | No
         words,
         frozen.phrases(arrays(list(words)).texts),
         torch.stack([torch.from_numpy(one.masks) for one in examples]).to(frozen.device),
+        torch.stack([torch.from_numpy(one.landings) for one in examples]).to(frozen.device),
     )
 
 
@@ -78,7 +82,8 @@ def nothing(frozen: Frozen) -> Batch:
     words = (Words(""),)
     blank = torch.zeros(1, *frozen.latents_of(64), device=frozen.device)
     masks = blank.new_zeros(1, MAX_STEPS, 2, *blank.shape[-2:])
-    return Batch(blank, blank, frozen.text([""]), words, frozen.phrases(arrays(list(words)).texts), masks)
+    phrases = frozen.phrases(arrays(list(words)).texts)
+    return Batch(blank, blank, frozen.text([""]), words, phrases, masks, masks)
 
 
 def _modes(examples: Sequence[Example], frozen: Frozen, kept: OpenLatents | None) -> Tensor:
@@ -135,19 +140,28 @@ def loss_of(
     noised = Noised(
         objective.noised(batch.target, noise, steps), steps, text, source, no_text | no_image, no_image
     )
-    said, logits = editor(noised, words=words, phrases=batch.phrases, seen=batch.source)
+    said, logits, landed = editor(noised, words=words, phrases=batch.phrases, seen=batch.source)
     errors = (
         (said.float() - objective.target(batch.target, noise, steps).float()).square().flatten(1).mean(dim=1)
     )
     learned = (errors * objective.loss_weights(steps, settings.gamma, settings.floor)).mean()
-    found = grounding_loss(logits, batch.masks) if logits is not None else errors.new_zeros(())
+    found = _found(logits, landed, batch) if logits is not None else errors.new_zeros(())
     return Losses(learned + settings.grounding * found, learned.detach(), found.detach())
+
+
+def _found(logits: Tensor, landed: Landed | None, batch: Batch) -> Tensor:
+    """Of where things are and where they will be."""
+    found = grounding_loss(logits, batch.masks)
+    if landed is None:
+        return found
+    masks = batch.landings.transpose(1, 2).flatten(3).flatten(0, 2)
+    return found + landing_loss(landed.logits, masks[landed.rows])
 
 
 def finding_loss_of(editor: Any, batch: Batch) -> Losses:
     """What is lost of finding alone. batch: as `trainer.finding.of_batch` makes it."""
-    _, logits = editor(None, words=batch.words, phrases=batch.phrases, seen=batch.source)
-    found = grounding_loss(logits, batch.masks)
+    _, logits, landed = editor(None, words=batch.words, phrases=batch.phrases, seen=batch.source)
+    found = _found(logits, landed, batch)
     return Losses(found, torch.zeros_like(found), found.detach())
 
 
@@ -173,13 +187,15 @@ class Trained(torch.nn.Module):
 
     def forward(
         self, noised: Noised | None, *, words: Sequence[Words], phrases: Tensor, seen: Tensor
-    ) -> tuple[Tensor | None, Tensor | None]:
-        """The prediction, None where nothing is to be predicted, and the logits of grounding. seen: the sources, of
-        which none is left out."""
+    ) -> tuple[Tensor | None, Tensor | None, Landed | None]:
+        """The prediction, None where nothing is to be predicted, the logits of grounding, and where things land. seen:
+        the sources, of which none is left out."""
         context = self.editor.context(words, phrases, seen)
-        if noised is None:
-            return None, None if context is None else context.logits
-        given = noised.noisy, noised.steps, noised.text, noised.source
+        said: Tensor | None = None
+        if noised is not None:
+            given = noised.noisy, noised.steps, noised.text, noised.source
+            quiet = None if context is None else context.silenced(noised.silent, noised.blind)
+            said = self.editor(*given, quiet)
         if context is None:
-            return self.editor(*given), None
-        return self.editor(*given, context.silenced(noised.silent, noised.blind)), context.logits
+            return said, None, None
+        return said, context.logits, context.landed

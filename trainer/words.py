@@ -91,6 +91,12 @@ class Step:
     def kind(self) -> str:
         return KINDS[self.ids[0] - 1]
 
+    @property
+    def lands(self) -> bool:
+        """Whether the subject will be somewhere because of this step."""
+        named = self.ids[0] > 0 and self.phrases[0] is not None
+        return named and not self.of_frame and self.kind != "remove"
+
 
 @dataclass(frozen=True, slots=True)
 class Words:
@@ -158,9 +164,9 @@ def _step(said: Instruction, lexicon: Lexicon) -> Step:
     factor = min(_LARGEST, max(1 / _LARGEST, factor))
     mirrored = said.kind == "mirror"
     target = BY_SHIFT
-    if region is not None and said.kind == "place":
+    if region is not None and said.kind in ("place", "add"):
         target = TO_POINT
-    elif said.reference is not None and said.kind in ("relate", "swap", "align"):
+    elif said.reference is not None and said.kind in ("relate", "swap", "align", "add"):
         target = TO_REFERENCE
     return Step(
         ids,
@@ -233,7 +239,8 @@ class WordArrays:
     """Steps of a batch as arrays, padded to `MAX_STEPS`. present: (b, s) bool. ids: (b, s, fields) int64. numbers:
     (b, s, numbers) float32. target: (b, s) int64. scale: (b, s, 2) float32. of_frame, swaps: (b, s) bool. phrases:
     (b, s, 3) int64, numbers of texts in `texts`, -1 for none. texts: all different. grounded: (b, s, 2) bool, whether
-    subject and reference are something to be found in the source."""
+    subject and reference are something to be found in the source. lands: (b, s, 2) bool, whether they will be somewhere
+    by what the step does to them."""
 
     present: NDArray[np.bool_]
     ids: NDArray[np.int64]
@@ -244,6 +251,7 @@ class WordArrays:
     swaps: NDArray[np.bool_]
     phrases: NDArray[np.int64]
     grounded: NDArray[np.bool_]
+    lands: NDArray[np.bool_]
     texts: tuple[str, ...]
 
 
@@ -254,7 +262,7 @@ def arrays(batch: list[Words]) -> WordArrays:
         np.zeros(shape, bool), np.zeros((*shape, len(FIELD_SIZES)), np.int64),
         np.zeros((*shape, len(NUMBERS)), np.float32), np.zeros(shape, np.int64), np.ones((*shape, 2), np.float32),
         np.zeros(shape, bool), np.zeros(shape, bool), np.full((*shape, 3), -1, np.int64),
-        np.zeros((*shape, 2), bool),
+        np.zeros((*shape, 2), bool), np.zeros((*shape, 2), bool),
         tuple(dict.fromkeys(p for words in batch for step in words.steps for p in step.phrases if p is not None)),
     )  # fmt: skip
     number = {text: n for n, text in enumerate(made.texts)}
@@ -272,4 +280,5 @@ def arrays(batch: list[Words]) -> WordArrays:
                 step.phrases[0] is not None and step.kind not in NEW,
                 step.phrases[1] is not None,
             )
+            made.lands[at] = step.lands, step.swaps
     return made

@@ -76,7 +76,9 @@ def test_checkpoints_are_kept_two_and_gone_on_from(values, tmp_path):
     ("spatial", "lora"), [(True, None), (False, None), (True, 2)], ids=["spatial", "plain", "adapters"]
 )
 def test_what_comes_out_edits_pictures(values, tmp_path, spatial, lora):
-    layers = {} if spatial else {"tokens": False, "grounding": False, "read": False, "paste": False}
+    layers = (
+        {} if spatial else {"tokens": False, "grounding": False, "read": False, "land": False, "paste": False}
+    )
     config = configured(values, layers=layers, learn={"samples": 22, "every": 2, "lora": lora})
     learner, _ = taught(config)
     put(learner, config, open_storage(str(tmp_path)))
@@ -95,7 +97,7 @@ def test_the_plain_editors_folder_is_a_pipeline_of_diffusers(values, tmp_path, l
     from diffusers import StableDiffusionInstructPix2PixPipeline
     from PIL import Image
 
-    layers = {"tokens": False, "grounding": False, "read": False, "paste": False}
+    layers = {"tokens": False, "grounding": False, "read": False, "land": False, "paste": False}
     config = configured(values, layers=layers, learn={"samples": 4, "every": 2, "lora": lora})
     learner, _ = taught(config)
     put(learner, config, open_storage(str(tmp_path)))
@@ -116,7 +118,7 @@ def test_what_is_wrong_is_said_before_anything_starts(values, tmp_path, capsys):
 
     assert "holds no dataset" in said("--dataset", str(tmp_path))
     assert "data.split: 'test' has no rows" in said("--set", "data.split=test")
-    assert "layers: paste needs the warped read, that needs grounding" in said(
+    assert "layers: landing and paste need the warped read, that needs grounding" in said(
         "--set", "layers.grounding=false"
     )
     assert "is neither a folder nor a name on the Hub" in said("--set", "model=/nowhere")

@@ -60,7 +60,7 @@ def examples(numbers: Sequence[int]) -> list[Example]:
         latents = np.random.default_rng(number).standard_normal((2, 4, 8, 8)).astype(np.float32)
         masks = np.zeros((MAX_STEPS, 2, 8, 8), np.float32)
         found.append(
-            Example(f"pair-{number}", "move", None, None, read(TEXTS[number]), masks, latents=latents)
+            Example(f"pair-{number}", "move", None, None, read(TEXTS[number]), masks, masks, latents=latents)
         )
     return found
 
@@ -72,13 +72,13 @@ def mean_loss(
     count = len(batch)
     told = torch.zeros(count, dtype=torch.bool)
     noised = Noised(batch.target, torch.full((count,), 300), batch.text, batch.source, told, told)
-    said, logits = editor(noised, words=batch.words, phrases=batch.phrases, seen=batch.source)
+    said, logits, _ = editor(noised, words=batch.words, phrases=batch.phrases, seen=batch.source)
     noise, found = (said - batch.source).square().mean(), logits.square().mean()
     return Losses(noise + found, noise.detach(), found.detach())
 
 
 def mean_finding(editor: Any, batch: Any) -> Losses:
-    _, logits = editor(None, words=batch.words, phrases=batch.phrases, seen=batch.source)
+    _, logits, _ = editor(None, words=batch.words, phrases=batch.phrases, seen=batch.source)
     found = logits.square().mean()
     return Losses(found, torch.zeros(()), found.detach())
 
@@ -86,7 +86,7 @@ def mean_finding(editor: Any, batch: Any) -> Losses:
 def learner(parallel: Parallel, case: Case, frozen: Frozen) -> Learner:
     torch.manual_seed(1 + parallel.rank)  # the first rank's weights are all's
     unet = tiny_unet(cross_attention_dim=frozen.text_encoder.config.hidden_size)
-    editor = opened(SpatialEditor(unet, Parts(paste=True), 32, frozen.pasting))
+    editor = opened(SpatialEditor(unet, Parts(land=True, paste=True), 32, frozen.pasting))
     settings = LearnSettings(
         samples=6, rate=1e-3, warmup=1, clip=case.clip, lora=case.lora, recompute=case.recompute,
         find=6 if case.finding else 0,

@@ -107,7 +107,9 @@ def learner(frozen: Frozen, **changes) -> Learner:
     unet = tiny_unet(cross_attention_dim=frozen.text_encoder.config.hidden_size)
     torch.manual_seed(1)
     return Learner(
-        SpatialEditor(unet, Parts(paste=True), 32, frozen.pasting), frozen, LearnSettings(**settings)
+        SpatialEditor(unet, Parts(land=True, paste=True), 32, frozen.pasting),
+        frozen,
+        LearnSettings(**settings),
     )
 
 

@@ -12,7 +12,7 @@ from trainer.model import SpatialEditor
 from trainer.spatial_attention import Parts
 
 PREDICTIONS = ("v_prediction", "epsilon", "sample")
-ALL = Parts(paste=True)
+ALL = Parts(land=True, paste=True)
 
 
 def contexts(prediction: str = "v_prediction"):
@@ -82,7 +82,7 @@ def test_without_words_the_source_may_stay_and_without_the_source_nothing_is_pas
 def test_a_thing_that_is_brought_is_what_the_read_found():
     """With a share of one for the first read alone, all that is pasted is the source, moved."""
     inputs, words, phrases = batch(("move the red ball 50% to the right",), size=(8, 8))
-    editor = tiny_editor(ALL)
+    editor = tiny_editor(Parts(paste=True))  # by arithmetic alone
     with torch.no_grad():
         paste = editor.context(words, phrases, inputs[3]).paste
         only = torch.zeros_like(torch.cat([paste.stay, paste.shares], dim=1))

@@ -9,20 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.trainer.editors import TEXT_WIDTH, batch, opened, tiny_editor
-from trainer.spatial_attention import (
-    Parts,
-    SpatialEncoder,
-    coordinates,
-    fourier,
-    grounding_loss,
-    level,
-    pull_back,
-    sampled,
-    silhouettes,
-)
+from trainer.maps import coordinates, fourier, level, pull_back, sampled, silhouettes
+from trainer.spatial_attention import Parts, SpatialEncoder, grounding_loss
 from trainer.words import arrays, read
 
-PARTS = [Parts(), Parts(read=False), Parts(grounding=False, read=False)]
+PARTS = [Parts(land=True, paste=True), Parts(), Parts(read=False), Parts(grounding=False, read=False)]
 unit = st.floats(0, 1)
 scales = st.floats(0.2, 5) | st.floats(-5, -0.2)
 
@@ -152,14 +143,14 @@ def test_each_place_reads_where_its_content_comes_from(text, pairs):
     encoder = tiny_editor(Parts()).spatial
     middles = torch.zeros(1, 3, 2) + torch.tensor(BALL), torch.zeros(1, 3, 2) + torch.tensor(CAT)
     there, before = (torch.tensor(places) for places in zip(*pairs, strict=True))
-    sources = encoder._sources(arrays([read(text)]), *middles, there)
+    sources, _ = encoder._sources(arrays([read(text)]), *middles, there)
     assert torch.allclose(sources[0, 0], before, atol=1e-5), text
 
 
 def test_a_swap_reads_both_ways():
     encoder = tiny_editor(Parts()).spatial
     middles = torch.zeros(1, 3, 2) + torch.tensor(BALL), torch.zeros(1, 3, 2) + torch.tensor(CAT)
-    sources = encoder._sources(
+    sources, _ = encoder._sources(
         arrays([read("swap the red ball and the cat")]), *middles, torch.tensor([CAT, BALL])
     )
     assert torch.allclose(sources[0, 0, 0], torch.tensor(BALL)), "where the cat was the ball is seen"

@@ -26,7 +26,7 @@ def learned_from(sentences: tuple[str, ...] = SENTENCES) -> Batch:
     (noisy, _, text, source), words, phrases = batch(sentences, (8, 8))
     masks = torch.zeros(len(words), 3, 2, 8, 8)
     masks[:2, 0, 0, 2:4, 2:4] = 1
-    return Batch(source, noisy, text, tuple(words), phrases, masks)
+    return Batch(source, noisy, text, tuple(words), phrases, masks, masks.roll(2, dims=-1))
 
 
 def test_a_step_done_again_is_the_same_step():
@@ -41,7 +41,7 @@ def test_a_step_done_again_is_the_same_step():
 @pytest.mark.parametrize("what", ["text", "image"])
 def test_a_sample_that_is_told_nothing_knows_nothing(what):
     """Words of a sample whose text is dropped, and the picture of one whose picture is, change nothing that it says."""
-    editor = Trained(opened(tiny_editor(Parts(paste=True))))
+    editor = Trained(opened(tiny_editor(Parts(land=True, paste=True))))
     some = learned_from(("move the red ball 10% to the right",) * 2)
     other = learned_from(("swap the cat and the car", "move the red ball 10% to the right"))
     zeros = torch.zeros_like(some.source)

@@ -1,0 +1,132 @@
+"""Things land on the map of where they will be: what is read is fitted onto it, and both pictures' masks teach it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from shards.images import mask_to_rle
+from shards.schema import PUBLISHED
+from shards.tables import from_rows
+from tests.datasets import pair
+from tests.trainer.editors import batch, tiny_editor
+from trainer.examples import Seen, example
+from trainer.landing import growth, landing_loss, middle
+from trainer.maps import coordinates
+from trainer.spatial_attention import MAX_STEPS, READS, Parts, grounding_loss
+from trainer.words import arrays, read
+
+ALL = Parts(land=True, paste=True)
+POINTS = coordinates(16, 16)
+
+
+def square(left: int, top: int, side: int) -> torch.Tensor:
+    mask = torch.zeros(16, 16)
+    mask[top : top + side, left : left + side] = 1
+    return mask.flatten()
+
+
+def test_middle_and_growth_are_those_of_the_maps():
+    small, large = square(2, 4, 4), square(8, 8, 8)
+    small, large = small / small.sum(), large / large.sum()
+    assert middle(small, POINTS).tolist() == pytest.approx([0.25, 0.375])
+    assert growth(small, large, POINTS).item() == pytest.approx(2, rel=0.03)
+    assert growth(large, small, POINTS).item() == pytest.approx(0.5, rel=0.03)
+    point = square(3, 3, 1)
+    assert (
+        growth(point, large, POINTS).item() == 4
+    )  # a map of one cell is no reason for an edit of a thousand times
+
+
+@pytest.mark.parametrize(
+    ("sentence", "lands"),
+    [
+        ("move the red ball 10% to the right", {0}),
+        ("swap the cat and the car", {0, MAX_STEPS}),
+        ("add a red ball", {0}),
+        ("make the ball blue", {0}),
+        ("remove the ball", set()),
+        ("zoom in 2x", set()),
+        ("make it autumn", set()),
+        ("make the ball blue, then move it 10% to the left", {0, 1}),
+    ],
+)
+def test_what_a_step_puts_somewhere_lands(sentence, lands):
+    assert set(np.flatnonzero(arrays([read(sentence)]).lands.transpose(0, 2, 1))) == lands
+
+
+def test_what_is_read_lies_on_the_map_of_where_it_will_be(monkeypatch):
+    """A square of 4 cells, found in the upper left, that will be one of 8 in the lower right."""
+    inputs, words, phrases = batch(("move the red ball 50% to the right",), size=(16, 16))
+    encoder = tiny_editor(ALL).spatial
+    before, after = square(2, 2, 4), square(7, 7, 8)
+    picture = before.reshape(1, 1, 16, 16) * torch.ones(1, 4, 1, 1)
+    monkeypatch.setattr(encoder.land, "forward", lambda *_: after[None] * 30)
+    monkeypatch.setattr("torch.einsum", lambda *_: (before * 30).expand(1, MAX_STEPS, 2, -1) * 11.4)
+    with torch.no_grad():
+        context = encoder(arrays(words), phrases, picture)
+    brought = context.paste.brought[0, 0, 0]
+    assert context.landings[0, 0].flatten().tolist() == pytest.approx(after.tolist(), abs=1e-3)
+    inside = brought[8:14, 8:14]
+    assert inside.min() > 0.9
+    assert brought[:6].max() < 0.1 and brought[:, :6].max() < 0.1
+    assert not context.landings[0, 1:].any()
+    assert inputs[3].shape == picture.shape
+
+
+def test_maps_of_where_things_will_be_are_learned_from_the_edited_picture():
+    def thing(name: str, left: int) -> dict:
+        mask = np.zeros((64, 64), bool)
+        mask[8:16, left : left + 8] = True
+        return {"id": name, "name": name[:-2], "mask": mask_to_rle(mask)}
+
+    def landings(kind: str, words: str, **step: object) -> np.ndarray:
+        told = {"kind": kind, "subject": "mug-1", **step}
+        row = pair(
+            0, edit_prompt=words, operations=[told], objects_before=[thing("mug-1", 0), thing("cube-1", 8)],
+            objects_after=[thing("mug-1", 32), thing("cube-1", 40), thing("ball-1", 56)],
+        )  # fmt: skip
+        shown = from_rows([row], PUBLISHED).to_pylist()[0]
+        return example(shown, Seen(64), np.random.default_rng(0)).landings
+
+    def cells(mask: np.ndarray) -> list[list[int]]:
+        return np.argwhere(mask > 0.5).tolist()
+
+    moved = landings("move", "move the mug to the right")
+    assert cells(moved[0, 0]) == [[1, 4]] and not moved[0, 1].any()
+    swapped = landings("swap", "swap the mug and the cube", reference="cube-1")
+    assert cells(swapped[0, 0]) == [[1, 4]] and cells(swapped[0, 1]) == [[1, 5]]
+    added = landings("add", "add a ball", subject=None, objects=["ball-1"])
+    assert cells(added[0, 0]) == [[1, 7]]
+
+
+def test_the_loss_is_least_on_the_thing_and_nothing_is_lost_of_what_is_not_known():
+    mask = square(2, 2, 2)[None]
+    right, wrong = mask * 9.0, square(9, 9, 2)[None] * 9.0
+    assert landing_loss(right, mask) < landing_loss(wrong, mask)
+    assert landing_loss(wrong, torch.zeros_like(mask)) == 0
+    assert landing_loss(wrong[:0], mask[:0]) == 0
+    both = torch.cat([mask, torch.zeros_like(mask)])
+    assert landing_loss(torch.cat([right, wrong]), both) == landing_loss(right, mask)
+
+
+def test_both_maps_learn_and_reads_follow_them():
+    inputs, words, phrases = batch(size=(8, 8))
+    encoder = tiny_editor(ALL).spatial.train()
+    optimizer = torch.optim.Adam(encoder.parameters(), 3e-3)
+    masks = torch.zeros(3, MAX_STEPS, 2, 8, 8)
+    masks[:2, 0, 0, 1:3, 1:3] = 1
+    landings = masks.roll(4, dims=-1)
+    losses = []
+    for _ in range(40):
+        context = encoder(arrays(words), phrases, inputs[3])
+        wanted = landings.transpose(1, 2).flatten(3).flatten(0, 2)[context.landed.rows]
+        loss = grounding_loss(context.logits, masks) + landing_loss(context.landed.logits, wanted)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert context.landed.rows.tolist() == [0, READS]  # two of the three sentences put something somewhere
+    assert losses[-1] < 0.6 * losses[0]
+    assert context.landings[0, 0, 1:3, 5:7].mean() > context.landings[0, 0, 1:3, 1:3].mean() + 0.3

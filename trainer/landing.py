@@ -1,0 +1,79 @@
+"""Where will it be? A map of each thing that an instruction puts somewhere, over the picture as it will be.
+
+Words and arithmetic tell much: to a shift, a region, a reference belongs a guess of where the silhouette goes. They do
+not tell what perspective makes of it, how near "beside" is, or where there is room. So a small network looks at the
+guess, the picture and the words, and draws the map; `objects_after`'s masks teach it, in training alone. What is read
+from the source is then read so that the middle and the size of the one map come to lie on the other's, and most edits
+of place are a copy and a hole.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from trainer.maps import Residual, as_picture
+
+_NARROWEST = 1e-4  # a map's variance, shares of the picture squared
+_MOST = 4.0  # how many times larger a thing becomes at most
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Landed:
+    """Of the reads that land, (m,) numbers in `rows` among all b r. logits: (m, n). maps: (m, n), each of sum 1."""
+
+    rows: Tensor
+    logits: Tensor
+    maps: Tensor
+
+
+class Landing(nn.Module):
+    """One network for all reads. width: of tokens. hints: maps that are given."""
+
+    def __init__(self, width: int, hints: int) -> None:
+        super().__init__()
+        self.hints = nn.Linear(hints, width)
+        self.token = nn.Linear(width, width)
+        self.near = Residual(width)
+        self.far = nn.TransformerEncoderLayer(
+            width, width // 32, 2 * width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
+        )
+        self.more = Residual(width)
+        self.map = nn.Linear(width, 1)
+
+    def forward(self, seen: Tensor, tokens: Tensor, hints: Tensor, size: tuple[int, int]) -> Tensor:
+        """(m, n) logits. seen: (m, n, d), what is seen at each place. tokens: (m, d), who is to land, and how. hints:
+        (m, n, hints), 0 to 1."""
+        looked = seen + self.hints(hints) + self.token(tokens)[:, None]
+        looked = self.near(as_picture(looked, size)).flatten(2).transpose(1, 2)
+        looked = self.far(looked)
+        looked = self.more(as_picture(looked, size)).flatten(2).transpose(1, 2)
+        return self.map(looked)[..., 0]  # type: ignore[no-any-return]
+
+
+def middle(maps: Tensor, points: Tensor) -> Tensor:
+    """(..., 2): of each map. maps: (..., n) of sum 1. points: (n, 2)."""
+    return maps @ points
+
+
+def growth(before: Tensor, after: Tensor, points: Tensor) -> Tensor:
+    """(...): how many times larger the one map is than the other, by the widths that they have."""
+    return (_spread(after, points) / _spread(before, points)).sqrt().clamp(1 / _MOST, _MOST)
+
+
+def _spread(maps: Tensor, points: Tensor) -> Tensor:
+    centre = middle(maps, points)
+    squares = (points - centre[..., None, :]).square().sum(dim=-1)
+    return (maps * squares).sum(dim=-1).clamp_min(_NARROWEST)
+
+
+def landing_loss(logits: Tensor, masks: Tensor) -> Tensor:
+    """Cross-entropy of the maps with the masks that they should be, mean over those that are not empty; 0 for none.
+    logits, masks: (m, n)."""
+    total = masks.sum(dim=-1)
+    wanted = masks / total.clamp_min(1e-6)[:, None]
+    losses = -(wanted * logits.float().log_softmax(dim=-1)).sum(dim=-1)
+    known = total > 0
+    return torch.where(known, losses, losses.new_zeros(())).sum() / known.sum().clamp_min(1)

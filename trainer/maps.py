@@ -1,0 +1,80 @@
+"""Pictures as places: coordinates, maps over them, and how they are read and resized."""
+
+from __future__ import annotations
+
+import math
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+BANDS = 6
+
+
+def coordinates(height: int, width: int, device: torch.device | None = None) -> Tensor:
+    """(h w, 2) float32: (x, y) of the middles of the cells, from 0 to 1, row by row."""
+    y = (torch.arange(height, device=device, dtype=torch.float32) + 0.5) / height
+    x = (torch.arange(width, device=device, dtype=torch.float32) + 0.5) / width
+    return torch.stack(torch.meshgrid(y, x, indexing="ij")[::-1], dim=-1).reshape(-1, 2)
+
+
+def fourier(values: Tensor, bands: int = BANDS) -> Tensor:
+    """(..., n) to (..., n (1 + 2 bands)): the values, and sines and cosines of pi 2^k times them."""
+    angles = values[..., None] * (math.pi * 2.0 ** torch.arange(bands, device=values.device))
+    return torch.cat([values[..., None], angles.sin(), angles.cos()], dim=-1).flatten(-2)
+
+
+def pull_back(points: Tensor, centre: Tensor, target: Tensor, scale: Tensor) -> Tensor:
+    """Where what is at `points` came from. points: (n, 2). centre, target, scale: (..., 2). Returns (..., n, 2)."""
+    return centre[..., None, :] + (points - target[..., None, :]) / scale[..., None, :]
+
+
+def sampled(picture: Tensor, points: Tensor) -> Tensor:
+    """(b, c, h, w) read at (b, n, 2) points (x, y) of 0 to 1, bilinear, zero outside: (b, n, c)."""
+    grid = (2 * points - 1)[:, :, None].to(picture.dtype)
+    return F.grid_sample(picture, grid, align_corners=False)[..., 0].transpose(1, 2)
+
+
+class Residual(nn.Module):
+    """As in a ResNet, with norms before (He et al. 2016)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.steps = nn.Sequential(
+            nn.GroupNorm(8, width), nn.SiLU(), nn.Conv2d(width, width, 3, padding=1),
+            nn.GroupNorm(8, width), nn.SiLU(), nn.Conv2d(width, width, 3, padding=1),
+        )  # fmt: skip
+
+    def forward(self, seen: Tensor) -> Tensor:
+        return seen + cast(Tensor, self.steps(seen))
+
+
+def as_picture(tokens: Tensor, size: tuple[int, int]) -> Tensor:
+    """(b, n, c) to (b, c, h, w)."""
+    return tokens.transpose(1, 2).reshape(len(tokens), tokens.shape[-1], *size)
+
+
+def silhouettes(maps: Tensor) -> Tensor:
+    """(..., n) maps of sum 1 as masks: 1 where they are largest."""
+    return maps / maps.amax(dim=-1, keepdim=True).clamp_min(1e-6)
+
+
+def level(size: tuple[int, int], count: int) -> tuple[int, int]:
+    """(h, w) of the layer with so many image tokens: latents halved, rounding up, until it fits.
+
+    Raises ValueError where none does.
+    """
+    height, width = size
+    while height * width > count:
+        height, width = (height + 1) // 2, (width + 1) // 2
+    if height * width != count:
+        raise ValueError(f"{count} image tokens are no level of latents of {size[0]} x {size[1]}")
+    return height, width
+
+
+def resized(pictures: Tensor, size: tuple[int, int]) -> Tensor:
+    """(b, c, h, w) at the layer's size, as tokens (b, n, c)."""
+    if pictures.shape[-2:] != size:
+        pictures = F.interpolate(pictures, size, mode="area")
+    return pictures.flatten(2).transpose(1, 2)
