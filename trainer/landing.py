@@ -55,7 +55,7 @@ class Landing(nn.Module):
 
 def middle(maps: Tensor, points: Tensor) -> Tensor:
     """(..., 2): of each map. maps: (..., n) of sum 1. points: (n, 2)."""
-    return maps @ points
+    return _surest(maps) @ points
 
 
 def growth(before: Tensor, after: Tensor, points: Tensor) -> Tensor:
@@ -66,7 +66,14 @@ def growth(before: Tensor, after: Tensor, points: Tensor) -> Tensor:
 def _spread(maps: Tensor, points: Tensor) -> Tensor:
     centre = middle(maps, points)
     squares = (points - centre[..., None, :]).square().sum(dim=-1)
-    return (maps * squares).sum(dim=-1).clamp_min(_NARROWEST)
+    return (_surest(maps) * squares).sum(dim=-1).clamp_min(_NARROWEST)
+
+
+def _surest(maps: Tensor) -> Tensor:
+    """Of a map that is sure the same; of one that also thinks of another thing, mostly the first: a middle between two
+    is the place of neither, and the spread over both is nobody's size."""
+    squares = maps.square()
+    return squares / squares.sum(dim=-1, keepdim=True).clamp_min(1e-12)
 
 
 def landing_loss(logits: Tensor, masks: Tensor) -> Tensor:

@@ -90,7 +90,16 @@ def server(tmp_path_factory) -> Iterator[JobServer]:
         stack.enter_context(started(head, environment, folder / "head.log"))
         until(lambda: answers(url, environment["RAY_AUTH_TOKEN"]) == 200)
         stack.enter_context(started(node, environment, folder / "node.log"))
-        yield JobServer(url, environment)
+        server = JobServer(url, environment)
+        until(lambda: ready(server))
+        yield server
+
+
+def ready(server: JobServer) -> bool:
+    """Whether jobs can be started: their agent comes up after the server."""
+    command = [RAY, "job", "submit", "--", "echo", "ready"]
+    done = subprocess.run(command, env=dict(server.environment), capture_output=True, timeout=120)
+    return done.returncode == 0
 
 
 def answers(url: str, token: str | None) -> int:

@@ -13,7 +13,7 @@ from tests.trainer.editors import SENTENCES, TEXT_WIDTH, batch, opened, tiny_edi
 from trainer.frozen import Frozen, text_to_image
 from trainer.objective import Objective
 from trainer.spatial_attention import Parts
-from trainer.step import Batch, StepSettings, Trained, draws, loss_of
+from trainer.step import Batch, Noised, StepSettings, Trained, draws, loss_of
 
 STARTER = Path(__file__).parents[2] / "models/starter/weights/diffusion"
 OBJECTIVE = Objective.of(
@@ -50,17 +50,9 @@ def test_a_sample_that_is_told_nothing_knows_nothing(what):
     def say(words, phrases, seen):
         steps = torch.tensor([500, 500])
         with torch.no_grad():
-            return editor(
-                some.target,
-                steps,
-                NULL.expand(2, -1, -1),
-                zeros,
-                words=words,
-                phrases=phrases,
-                seen=seen,
-                silent=silent,
-                blind=silent if what == "image" else torch.zeros(2, dtype=torch.bool),
-            )[0]
+            blind = silent if what == "image" else torch.zeros(2, dtype=torch.bool)
+            noised = Noised(some.target, steps, NULL.expand(2, -1, -1), zeros, silent, blind)
+            return editor(noised, words=words, phrases=phrases, seen=seen)[0]
 
     wanted = say(some.words, some.phrases[:1], some.source)
     if what == "text":
