@@ -9,7 +9,7 @@ BIN := .venv/bin
 RAY_TESTS := tests/ray_jobs tests/test_consume.py tests/test_docs.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup doctor demo test test-slow chaos lint format lock bench clean
+.PHONY: help setup doctor demo test test-slow lint format lock bench clean
 
 help:  ## show this list
 	@echo "SpatialPix: targets of make"
@@ -40,10 +40,6 @@ test: setup lint  ## format, lint, types, and every test that is not slow
 test-slow: setup  ## the long checks
 	@echo "test-slow: pytest -m slow"
 	@$(BIN)/python -m pytest -m slow
-
-chaos: setup  ## a run of which something is killed every few seconds, three times; needs half an hour
-	@echo "chaos: pytest tests/slow/test_chaos.py"
-	@$(BIN)/python -m pytest -m slow -s tests/slow/test_chaos.py
 
 lint: setup  ## format, lint and types, without changing a file
 	@echo "lint: ruff, mypy"
