@@ -152,8 +152,8 @@ class UnitWorker:
         self._attempts = Attempts(open_storage(run_uri), spec.folder)
         self._stage: Stage | None = None
         self._fatal: str | None = None
-        with contextlib.suppress(StorageError):  # it may be over by the first unit, which asks once more
-            self._build()
+        with about(run=run_id, stage=spec.name), contextlib.suppress(StorageError):
+            self._build()  # a storage that fails may be well by the first unit, which asks once more
         self._watchdog = Watchdog(limits, median_s)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:

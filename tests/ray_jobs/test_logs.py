@@ -48,9 +48,11 @@ def test_workers_leave_a_line_of_each_unit_where_ray_keeps_their_output(tmp_path
     bad = {"bug": [units(3)[1].id]}
     run(units(3), stages(bad), run_folder)
     logs = Path(ray._private.worker.global_worker.node.get_logs_dir_path())
-    texts = [text for path in logs.glob("worker-*.err") for text in path.read_text().splitlines()]
+    texts = [
+        text for path in logs.glob("worker-*.err") for text in path.read_text(errors="replace").splitlines()
+    ]
     lines = [json.loads(text) for text in texts if text.startswith('{"time"')]
-    lines = [line for line in lines if line["run"] == run_folder.id]
+    lines = [line for line in lines if line.get("run") == run_folder.id]
     done = {(line["stage"], line["unit"]) for line in lines if line["message"].startswith("done in")}
     assert done == {(stage, units(3)[n].id) for stage in ("pairs", "verdicts") for n in (0, 2)}
     (failed,) = [line for line in lines if line["level"] == "ERROR"]
