@@ -230,7 +230,7 @@ OTHER_VALUES = {
     **dict.fromkeys(
         (f"routes.p2p.floor.{name}" for name in ("image", "text_before", "text_after", "direction")), "0.5"
     ),
-    "filters.p2p": "mild",
+    "filters.p2p": "mild", "prices.currency": "EUR", "prices.nodes": "{llm: 3}",
     "llm.sampling.temperature": "0.5", "llm.sampling.top_p": "0.5", "llm.sampling.max_tokens": "99",
 }  # fmt: skip
 PHOTO_VALUES = {
