@@ -30,16 +30,15 @@ def refuse_unfit(pools: Mapping[str, Pool], patience_s: float = PATIENCE_S) -> N
     waiting = {name: pool for name, pool in pools.items() if not any(_fits(pool, node) for node in nodes)}
     if not waiting:
         return
-    if _fixed():
+    until = time.monotonic() + patience_s
+    while (fixed := _fixed()) is None and time.monotonic() < until:
+        time.sleep(_EVERY_S)
+    if fixed:
         name, pool = next(iter(waiting.items()))
         raise ConfigError(_why(name, pool, "no node of this cluster, which does not grow,"))
     asked = [_asked_for(pool) for pool in waiting.values()]
     try:
-        until, looks, last = (
-            time.monotonic() + patience_s,
-            0,
-            _state().last_seen_cluster_resource_state_version,
-        )
+        looks, last = 0, _state().last_seen_cluster_resource_state_version
         while time.monotonic() < until and looks < _LOOKS:
             time.sleep(_EVERY_S)
             state = _state()
@@ -115,14 +114,16 @@ def _state() -> Any:
     return GetClusterStatusReply.FromString(reply).autoscaling_state
 
 
-def _fixed() -> bool:
-    """Whether no node will ever join by itself. A Ray that nobody told how to grow is watched by the first autoscaler,
-    to which each node is a type of its own."""
+def _fixed() -> bool | None:
+    """Whether no node will ever join by itself; None while neither autoscaler has said a word, as just after the start.
+    A Ray that nobody told how to grow is watched by the first autoscaler, to which each node is a type of its own."""
     import ray
     from ray.experimental.internal_kv import _internal_kv_get
 
     if _state().autoscaler_state_version:
         return False
     said = _internal_kv_get("__autoscaling_status")
-    types = set() if said is None else set(json.loads(said)["autoscaler_report"]["active_nodes"])
+    if said is None:
+        return None
+    types = set(json.loads(said)["autoscaler_report"]["active_nodes"])
     return types <= {f"node_{node['NodeID']}" for node in ray.nodes()}

@@ -3,8 +3,7 @@ pair.
 
 A pair's own words name one thing or two; its masks tell of all. So steps are made up that name some of them, by kind,
 by kind and colour, by kind and material: what is learned of a picture is several times as much, and costs no pass of
-the UNet. Some examples keep their own words, so that "the largest box" is learned too. Blurred edits of an editor that
-was taught all at once came mostly of a subject that was not found.
+the UNet. Half of the examples keep their own words, so that "the largest box" is learned too, and where things will be.
 """
 
 from __future__ import annotations

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from trainer.maps import Residual, as_picture
@@ -74,13 +73,3 @@ def _surest(maps: Tensor) -> Tensor:
     is the place of neither, and the spread over both is nobody's size."""
     squares = maps.square()
     return squares / squares.sum(dim=-1, keepdim=True).clamp_min(1e-12)
-
-
-def landing_loss(logits: Tensor, masks: Tensor) -> Tensor:
-    """Cross-entropy of the maps with the masks that they should be, mean over those that are not empty; 0 for none.
-    logits, masks: (m, n)."""
-    total = masks.sum(dim=-1)
-    wanted = masks / total.clamp_min(1e-6)[:, None]
-    losses = -(wanted * logits.float().log_softmax(dim=-1)).sum(dim=-1)
-    known = total > 0
-    return torch.where(known, losses, losses.new_zeros(())).sum() / known.sum().clamp_min(1)

@@ -60,6 +60,18 @@ def silhouettes(maps: Tensor) -> Tensor:
     return maps / maps.amax(dim=-1, keepdim=True).clamp_min(1e-6)
 
 
+def map_loss(logits: Tensor, masks: Tensor) -> Tensor:
+    """Cross-entropy of maps with the masks that they should be, mean over those that are not empty; 0 for none.
+
+    logits: (..., n). masks: the same shape, 0 to 1, shares of each cell that the thing covers.
+    """
+    total = masks.sum(dim=-1)
+    wanted = masks / total.clamp_min(1e-6)[..., None]
+    losses = -(wanted * logits.float().log_softmax(dim=-1)).sum(dim=-1)
+    known = total > 0
+    return torch.where(known, losses, losses.new_zeros(())).sum() / known.sum().clamp_min(1)
+
+
 def level(size: tuple[int, int], count: int) -> tuple[int, int]:
     """(h, w) of the layer with so many image tokens: latents halved, rounding up, until it fits.
 

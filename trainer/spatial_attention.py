@@ -348,20 +348,6 @@ def _onto(sources: Tensor, before: Tensor, landed: Landed, words: WordArrays, po
     return sources.flatten(0, 1).index_copy(0, rows, there.to(sources.dtype)).reshape(sources.shape)
 
 
-def grounding_loss(logits: Tensor, masks: Tensor) -> Tensor:
-    """Cross-entropy of the maps with the masks that they should be, mean over those that are not empty; 0 for none.
-
-    logits: (b, s, 2, h, w). masks: the same shape, 0 to 1, shares of each cell that the thing covers.
-    """
-    wanted = masks.flatten(3)
-    total = wanted.sum(dim=-1)
-    losses = -(wanted / total.clamp_min(1e-6)[..., None] * logits.float().flatten(3).log_softmax(dim=-1)).sum(
-        dim=-1
-    )
-    known = total > 0
-    return torch.where(known, losses, losses.new_zeros(())).sum() / known.sum().clamp_min(1)
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Conditions:
     """What goes into a UNet as `encoder_hidden_states`. text: (b, l, text_width). context: of the same samples."""

@@ -14,11 +14,11 @@ from torch import Tensor
 
 from trainer.examples import Example
 from trainer.frozen import Frozen
-from trainer.landing import Landed, landing_loss
+from trainer.landing import Landed
 from trainer.latents import OpenLatents
+from trainer.maps import map_loss
 from trainer.model import SpatialEditor
 from trainer.objective import Objective
-from trainer.spatial_attention import grounding_loss
 from trainer.words import MAX_STEPS, Words, arrays
 
 
@@ -151,11 +151,11 @@ def loss_of(
 
 def _found(logits: Tensor, landed: Landed | None, batch: Batch) -> Tensor:
     """Of where things are and where they will be."""
-    found = grounding_loss(logits, batch.masks)
+    found = map_loss(logits.flatten(3), batch.masks.flatten(3))
     if landed is None:
         return found
     masks = batch.landings.transpose(1, 2).flatten(3).flatten(0, 2)
-    return found + landing_loss(landed.logits, masks[landed.rows])
+    return found + map_loss(landed.logits, masks[landed.rows])
 
 
 def finding_loss_of(editor: Any, batch: Batch) -> Losses:

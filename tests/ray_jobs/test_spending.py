@@ -77,6 +77,29 @@ def test_storage_that_fails_costs_figures_and_not_the_run(run_folder, monkeypatc
     assert one.cost == 10
 
 
+def test_a_head_that_does_not_answer_once_costs_no_time_of_the_account(run_folder):
+    hours, answers = Hours(), [["llm"], OSError("no answer"), ["llm"]]
+
+    def nodes():
+        said = answers.pop(0)
+        if isinstance(said, OSError):
+            raise said
+        return said
+
+    one = Spending(run_folder, PRICES, nodes, hours)
+    for now, cost in ((0.1, 1.0), (0.2, 1.0), (0.3, 3.0)):
+        hours.now = now
+        one.look()
+        assert one.cost == pytest.approx(cost)
+
+
+def test_what_a_short_job_cost_is_kept_when_it_ends(run_folder):
+    hours = Hours()
+    with Spending(run_folder, PRICES, lambda: ["blender"], hours):
+        hours.now = 0.001
+    assert spent(run_folder)["total"] == pytest.approx(0.002)
+
+
 def test_sums_of_two_currencies_are_not_told(run_folder):
     for currency in ("USD", "EUR"):
         kept = {"currency": currency, "cost": 1.0, "node_hours": {"llm": 0.1}}

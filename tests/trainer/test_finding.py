@@ -6,15 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from shards.dataset import open_dataset
 from shards.images import mask_to_rle
 from shards.schema import PUBLISHED
-from shards.storage import StorageError, open_storage
+from shards.storage import StorageError
 from shards.tables import from_rows
-from tests.datasets import pair, publish
+from tests.datasets import pair
 from tests.trainer.editors import tiny_unet
 from tests.trainer.test_learn import Killed
-from tests.trainer.test_step import STARTER
 from trainer.examples import Seen, example
 from trainer.finding import of_batch, sought
 from trainer.frozen import Frozen
@@ -25,20 +23,6 @@ from trainer.step import batch_of
 from trainer.stream import Stream, StreamSettings, groups_of
 
 FINDING, EDITING = Seen(64, 0.5, finding=True), Seen(64, 0.5)
-ROWS = 11
-
-
-@pytest.fixture(scope="module")
-def frozen() -> Frozen:
-    return Frozen.load(STARTER)
-
-
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("finding")
-    rows = [pair(n, edit_prompt=f"move the mug {5 + n}% to the right") for n in range(ROWS)]
-    publish(open_storage(str(folder)), {"train": rows}, group=3)
-    return open_dataset(str(folder))
 
 
 def thing(name: str, color: str | None, material: str | None, left: int, top: int) -> dict:

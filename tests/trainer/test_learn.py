@@ -9,11 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from shards.dataset import open_dataset
-from shards.storage import open_storage
-from tests.datasets import pair, publish
+from tests.trainer.conftest import ROWS
 from tests.trainer.editors import tiny_unet
-from tests.trainer.test_step import STARTER
 from trainer.examples import Seen
 from trainer.frozen import Frozen
 from trainer.latents import LatentStore
@@ -25,20 +22,6 @@ from trainer.stream import Stream, StreamSettings
 
 STREAM = StreamSettings(batch=3, seen=Seen(64, 0.5), seed=5, per_block=2)
 SETTINGS = LearnSettings(samples=48, rate=1e-3, warmup=3, every=4, seed=5)
-ROWS = 11
-
-
-@pytest.fixture(scope="module")
-def frozen() -> Frozen:
-    return Frozen.load(STARTER)
-
-
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("learn")
-    rows = [pair(n, edit_prompt=f"move the mug {5 + n}% to the right") for n in range(ROWS)]
-    publish(open_storage(str(folder)), {"train": rows}, group=3)
-    return open_dataset(str(folder))
 
 
 def learner(frozen: Frozen, settings: LearnSettings = SETTINGS) -> Learner:

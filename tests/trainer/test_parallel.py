@@ -14,9 +14,7 @@ from safetensors.torch import load_file
 from tests.trainer import ranks
 from tests.trainer.editors import pasting
 from tests.trainer.ranks import CASES, mean_finding, mean_loss, taught
-from tests.trainer.test_step import STARTER
 from trainer import learn
-from trainer.frozen import Frozen
 from trainer.model import SpatialEditor
 from trainer.parallel import Parallel
 
@@ -30,11 +28,6 @@ def together(tmp_path_factory) -> Path:
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return folder
-
-
-@pytest.fixture(scope="module")
-def frozen() -> Frozen:
-    return Frozen.load(STARTER)
 
 
 def tensors(folder: Path) -> dict[str, torch.Tensor]:

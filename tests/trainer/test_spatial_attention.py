@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.trainer.editors import TEXT_WIDTH, batch, opened, tiny_editor
-from trainer.maps import coordinates, fourier, level, pull_back, sampled, silhouettes
-from trainer.spatial_attention import Parts, SpatialEncoder, grounding_loss
+from trainer.maps import coordinates, fourier, level, map_loss, pull_back, sampled, silhouettes
+from trainer.spatial_attention import Parts, SpatialEncoder
 from trainer.words import arrays, read
 
 PARTS = [Parts(land=True, paste=True), Parts(), Parts(read=False), Parts(grounding=False, read=False)]
@@ -182,9 +182,9 @@ def test_the_loss_of_grounding_is_least_for_the_mask_itself_and_counts_masks_alo
     masks[0, 0, 0, 1:3, 1:3] = 1
     right = torch.where(masks > 0, 0.0, -30.0)
     wrong = right.roll(1, dims=-1)
-    assert grounding_loss(right, masks).item() == pytest.approx(np.log(4), abs=1e-4)
-    assert grounding_loss(wrong, masks) > grounding_loss(right, masks) + 5
-    assert grounding_loss(wrong, torch.zeros_like(masks)) == 0
+    assert map_loss(right.flatten(3), masks.flatten(3)).item() == pytest.approx(np.log(4), abs=1e-4)
+    assert map_loss(wrong.flatten(3), masks.flatten(3)) > map_loss(right.flatten(3), masks.flatten(3)) + 5
+    assert map_loss(wrong.flatten(3), torch.zeros_like(masks).flatten(3)) == 0
 
 
 def test_silhouettes_reach_one_and_nothing_stays_nothing():
@@ -214,7 +214,7 @@ def test_things_are_found_by_their_names_after_a_little_teaching():
 
     for _ in range(120):
         words, latents, masks = draw(16)
-        loss = grounding_loss(encoder(arrays(words), phrases, latents).logits, masks)
+        loss = map_loss(encoder(arrays(words), phrases, latents).logits.flatten(3), masks.flatten(3))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+import pytest
+
+from shards.dataset import Dataset, open_dataset
+from shards.storage import open_storage
+from tests.datasets import pair, publish
+from tests.trainer.test_step import STARTER
+from trainer.frozen import Frozen
+
+ROWS = 11
+
+
+@pytest.fixture(scope="session")
+def frozen() -> Frozen:
+    return Frozen.load(STARTER)
+
+
+@pytest.fixture(scope="session")
+def dataset(tmp_path_factory) -> Dataset:
+    """Of `ROWS` pairs in groups of three, which no test changes."""
+    folder = tmp_path_factory.mktemp("learned-from")
+    rows = [pair(n, edit_prompt=f"move the mug {5 + n}% to the right") for n in range(ROWS)]
+    publish(open_storage(str(folder)), {"train": rows}, group=3)
+    return open_dataset(str(folder))
