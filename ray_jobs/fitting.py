@@ -15,7 +15,6 @@ from ray_jobs.config import ConfigError, Pool
 
 PATIENCE_S = 60.0
 _EVERY_S = 1.0
-_LOOKS = 3  # of the autoscaler; the first may be of before we asked
 
 
 def refuse_unfit(pools: Mapping[str, Pool], patience_s: float = PATIENCE_S) -> None:
@@ -26,8 +25,7 @@ def refuse_unfit(pools: Mapping[str, Pool], patience_s: float = PATIENCE_S) -> N
     """
     import ray
 
-    nodes = [node for node in ray.nodes() if node["Alive"]]
-    waiting = {name: pool for name, pool in pools.items() if not any(_fits(pool, node) for node in nodes)}
+    waiting = _unfit_now(pools)
     if not waiting:
         return
     until = time.monotonic() + patience_s
@@ -38,18 +36,30 @@ def refuse_unfit(pools: Mapping[str, Pool], patience_s: float = PATIENCE_S) -> N
         raise ConfigError(_why(name, pool, "no node of this cluster, which does not grow,"))
     asked = [_asked_for(pool) for pool in waiting.values()]
     try:
-        looks, last = 0, _state().last_seen_cluster_resource_state_version
-        while time.monotonic() < until and looks < _LOOKS:
+        known: int | None = None  # the cluster's state in which all that we ask for is known
+        while (waiting := _unfit_now(waiting)) and time.monotonic() < until:
             time.sleep(_EVERY_S)
-            state = _state()
+            said = _status()
+            state, resources = said.autoscaling_state, said.cluster_resource_state
             for name, pool in waiting.items():
                 if any(_same(pool, request) for request in state.infeasible_resource_requests):
                     raise ConfigError(_why(name, pool, "no type of node of this cluster"))
-            looks += state.last_seen_cluster_resource_state_version != last
-            last = state.last_seen_cluster_resource_state_version
+            pending = [one.request for one in resources.pending_resource_requests]
+            if known is None and all(any(_same(p, one) for one in pending) for p in waiting.values()):
+                known = resources.cluster_resource_state_version
+            elif known is not None and state.last_seen_cluster_resource_state_version > known:
+                return  # the autoscaler has looked at that, and has found a type of node for all
     finally:
         for worker in asked:
             ray.kill(worker)
+
+
+def _unfit_now(pools: Mapping[str, Pool]) -> dict[str, Pool]:
+    """Those that no node that is there can hold."""
+    import ray
+
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    return {name: pool for name, pool in pools.items() if not any(_fits(pool, node) for node in nodes)}
 
 
 class _Nothing:
@@ -105,13 +115,13 @@ def _why(name: str, pool: Pool, who: str) -> str:
     )
 
 
-def _state() -> Any:
-    """What the second autoscaler last said."""
+def _status() -> Any:
+    """What is asked of the cluster, and what the second autoscaler last said of it."""
     import ray
     from ray.core.generated.autoscaler_pb2 import GetClusterStatusReply
 
     reply = ray._private.worker.global_worker.gcs_client.get_cluster_status()
-    return GetClusterStatusReply.FromString(reply).autoscaling_state
+    return GetClusterStatusReply.FromString(reply)
 
 
 def _fixed() -> bool | None:
@@ -120,7 +130,7 @@ def _fixed() -> bool | None:
     import ray
     from ray.experimental.internal_kv import _internal_kv_get
 
-    if _state().autoscaler_state_version:
+    if _status().autoscaling_state.autoscaler_state_version:
         return False
     said = _internal_kv_get("__autoscaling_status")
     if said is None:
