@@ -92,9 +92,12 @@ def seen(sightings: Sequence[Sighting]) -> tuple[Thing, ...]:
     )
 
 
-def judge(row: Row, found: Sequence[Thing], yaws: Mapping[str, float] | None = None) -> Outcome:
+def judge(
+    row: Row, found: Sequence[Thing], yaws: Mapping[str, float] | None = None, tolerance: float = NAMED
+) -> Outcome:
     """row: of a pair, with instructions, operations, objects, cameras. found: in the edited picture, whose size is the
-    row's. yaws: how named things should be turned, by id, degrees as the reader says them."""
+    row's. yaws: how named things should be turned, by id, degrees as the reader says them. tolerance: how far a named
+    thing may be off, of the width; another one than `NAMED` is for curves of success against it."""
     before = {thing.id: thing for thing in things_of(row["objects_before"])}
     wanted = things_of(row["objects_after"])
     if Counter((t.kind, t.color) for t in wanted) != Counter((t.kind, t.color) for t in found):
@@ -109,14 +112,16 @@ def judge(row: Row, found: Sequence[Thing], yaws: Mapping[str, float] | None = N
             return Outcome("unnamed_moved")
     shown = set(matched) if everything else named
     off = max((_off(thing, matched[thing.id], width) for thing in wanted if thing.id in shown), default=0.0)
-    if everything and off > NAMED:
+    if everything and off > tolerance:
         return Outcome("named_off", off)
     by_id = {thing.id: thing for thing in wanted}
     said: list[Row] = list(row["instructions"] or ())
     final = len(steps) == 1
     for number, step in enumerate(steps):
         words = said[number] if number < len(said) else {}
-        reason = _step(step, words, final, before, by_id, matched, row, (width, height), yaws or {})
+        reason = _step(
+            step, words, final, before, by_id, matched, row, (width, height), yaws or {}, tolerance
+        )
         if reason is not None:
             return Outcome(reason, off)
     return Outcome(None, off)
@@ -148,7 +153,7 @@ def _off(thing: Thing, found: Thing, width: int) -> float:
 
 def _step(
     step: Row, words: Row, final: bool, before: Mapping[str, Thing], wanted: Mapping[str, Thing],
-    matched: Mapping[str, Thing], row: Row, size: tuple[int, int], yaws: Mapping[str, float],
+    matched: Mapping[str, Thing], row: Row, size: tuple[int, int], yaws: Mapping[str, float], tolerance: float,
 ) -> str | None:  # fmt: skip
     """final: the picture after this step is the picture. Of several steps only where things end up can be judged."""
     kind, name, (width, height) = step["kind"], str(step["subject"] or ""), size
@@ -178,7 +183,7 @@ def _step(
     if kind in ("remove", "duplicate", "count", "recolor"):
         return None
     asked = float("inf") if start is None else float(np.linalg.norm(target.centre - start.centre)) / width
-    allowed = min(NAMED, asked / 2) if kind in ("move", "relate", "align") else NAMED
+    allowed = min(tolerance, asked / 2) if kind in ("move", "relate", "align") else tolerance
     names = [name, str(step["reference"])] if kind == "swap" else [name]
     if any(
         _off(wanted[one], matched[one], width) > allowed for one in names if one in matched and one in wanted

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from evaluation.floor import camera_of
 from evaluation.spatial import NOT_SPATIAL, Outcome, judge, seen
@@ -27,9 +28,10 @@ Row = Mapping[str, Any]
 Edit = Callable[[Sequence[Pixels], Sequence[str], Sequence[int]], Sequence[Pixels]]
 """Pictures (h, w, 3) uint8 of one size, instructions and seeds, to pictures of that size."""
 
-_COLUMNS = (
+COLUMNS = (
     "pair_id", "scene_id", "original_image", "edited_image", "edit_prompt", "edit_kind", "language", "instructions",
     "operations", "objects_before", "objects_after", "camera_before", "camera_after", "width", "height",
+    "original_prompt", "edited_prompt",
 )  # fmt: skip
 
 
@@ -78,8 +80,18 @@ def cases(
     for file in dataset.files("data", split):
         with opened(dataset.storage, file.path) as parquet:
             for number in range(parquet.num_row_groups):
-                for row in parquet.read_row_group(number, columns=list(_COLUMNS)).to_pylist():
+                for row in parquet.read_row_group(number, columns=list(COLUMNS)).to_pylist():
                     yield case_of(row, templates, side)
+
+
+def worded(chosen: Sequence[Case], sentences: Iterable[tuple[str, str, str]]) -> list[Case]:
+    """Those that there are sentences for, (pair_id, language, text), once for each."""
+    by_name = {str(case.row["pair_id"]): case for case in chosen}
+    return [
+        Case({**case.row, "language": language}, text, case.before, case.truth, case.yaws)
+        for name, language, text in sentences
+        if (case := by_name.get(name)) is not None
+    ]
 
 
 def case_of(row: Row, templates: Chosen = "all", side: int | None = None) -> Case:
@@ -168,6 +180,28 @@ class Interval:
 def interval(values: Sequence[float], scenes: Sequence[str], seed: int = 0, draws: int = 10_000) -> Interval:
     """Of the mean, by bootstrap over scenes: edits of one scene rise and fall together. values: one an edit, say the
     difference of two editors there, or the mean over seeds; scenes: whose each is."""
+    low, high = np.quantile(_means(values, scenes, seed, draws), (0.025, 0.975))
+    return Interval(float(np.mean(np.asarray(values, np.float64))), float(low), float(high))
+
+
+def chance(values: Sequence[float], scenes: Sequence[str], seed: int = 0, draws: int = 10_000) -> float:
+    """Two-sided p of differences of which the mean is none, by the same bootstrap: twice the share of draws on the
+    other side of 0, at least 1 / draws."""
+    means = _means(values, scenes, seed, draws)
+    beyond = min(float((means <= 0).mean()), float((means >= 0).mean()))
+    return min(1.0, max(2 * beyond, 1 / draws))
+
+
+def holm(chances: Sequence[float]) -> list[float]:
+    """p of several tests, so that the odds of one false finding among them stay what one test's are (Holm 1979)."""
+    found, least = [1.0] * len(chances), 0.0
+    for rank, place in enumerate(sorted(range(len(chances)), key=lambda at: chances[at])):
+        least = max(least, min(1.0, (len(chances) - rank) * chances[place]))
+        found[place] = least
+    return found
+
+
+def _means(values: Sequence[float], scenes: Sequence[str], seed: int, draws: int) -> NDArray[np.float64]:
     number = {scene: n for n, scene in enumerate(dict.fromkeys(scenes))}
     at = np.array([number[scene] for scene in scenes])
     sums = np.bincount(at, np.asarray(values, np.float64))
@@ -176,8 +210,7 @@ def interval(values: Sequence[float], scenes: Sequence[str], seed: int = 0, draw
     for turn in range(draws):  # one by one, so that a large set takes no more memory
         picks = drawn.integers(len(counts), size=len(counts))
         means[turn] = sums[picks].sum() / counts[picks].sum()
-    low, high = np.quantile(means, (0.025, 0.975))
-    return Interval(float(np.mean(np.asarray(values, np.float64))), float(low), float(high))
+    return means
 
 
 def digest(chosen: Sequence[Case]) -> str:

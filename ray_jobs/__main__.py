@@ -21,6 +21,7 @@ JOBS = {
     "push": "put a published dataset onto the Hugging Face Hub",
     "serve": "look at pairs in a browser: a dataset's, or a run's while it goes on; or edit pictures",
     "train": "teach an editor from a published dataset",
+    "evaluate": "try editors on sets of edits, and say how often each is right",
     "finetune-llm": "teach a language model to write edits",
     "doctor": "say what is installed, which stages can run here, and what to do about the others",
 }

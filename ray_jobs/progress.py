@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self, TextIO
 
@@ -22,13 +23,25 @@ FLUSH_EVERY_S = 60.0
 TOP_REASONS = 3
 
 
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What is counted. rows: what they are called. good, bad: outcomes, as in `UnitReport.counts` before the colon.
+    rated: the outcomes that the rate speaks of."""
+
+    rows: str = "pairs"
+    good: str = "accepted"
+    bad: tuple[str, ...] = ("rejected", "failed")
+    rated: tuple[str, ...] = ("accepted",)
+
+
 class Progress(Watcher):
     """Counts what comes back, prints it, and hands reports on to be stored every minute.
 
     total: units of the run. verdict_stage: the stage whose counts are pairs' verdicts, the last one.
     flush: stores reports; may raise StorageError, in which case they are offered again.
-    clock: seconds, monotonic. spent: what the run cost so far, in words; None where nobody knows. Use it as a context
-    manager: a thread of its own prints and flushes, so that a person sees a line although no unit ends.
+    clock: seconds, monotonic. spent: what the run cost so far, in words; None where nobody knows. counted: what is
+    counted, and how it is called; pairs by default. Use it as a context manager: a thread of its own prints and
+    flushes, so that a person sees a line although no unit ends.
     """
 
     def __init__(
@@ -39,8 +52,10 @@ class Progress(Watcher):
         out: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
         spent: Callable[[], str | None] = lambda: None,
+        counted: Counted | None = None,
     ) -> None:
         self._spent = spent
+        self._counted = counted or Counted()
         self._total = total
         self._verdict_stage = verdict_stage
         self._flush = flush
@@ -98,13 +113,14 @@ class Progress(Watcher):
         with self._lock:
             whole = self._resumed + self._done
             minutes = max(self._clock() - self._began, 1e-9) / 60
-            accepted = self._counts["accepted"]
+            said = self._counted
+            rated = sum(n for outcome, n in self._counts.items() if outcome.split(":")[0] in said.rated)
             parts = [
                 f"{whole}/{self._total} units",
-                f"{accepted / minutes:.1f} pairs/min",
-                f"accepted {accepted}",
+                f"{rated / minutes:.1f} {said.rows}/min",
+                f"{said.good} {self._counts[said.good]}",
             ]
-            for verdict in ("rejected", "failed"):
+            for verdict in said.bad:
                 parts += _by_reason(verdict, self._counts)
             if self._failed_units:
                 parts.append(f"units failed {self._failed_units}")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 from pydantic import BaseModel
 
+from ray_jobs.config_evaluate import AnyEditor, EditSet, EvaluateConfig
 from ray_jobs.config_train import TrainConfig
 from tests.pages import PAGES, names, section, table
 
@@ -20,3 +23,21 @@ def keys(model: type[BaseModel], before: str = "") -> set[str]:
 def test_keys_are_those_of_the_configuration():
     rows = table(section(PAGES["docs/editor.md"], "Training"))
     assert {name for row in rows for name in names(row[0])} == keys(TrainConfig)
+
+
+def test_keys_of_an_evaluation_are_those_of_its_configuration():
+    page = PAGES["docs/evaluate.md"]
+    rows = table(section(page, "Configuration"))
+    assert [names(row[0])[0] for row in rows] == list(EvaluateConfig.model_fields)
+    assert set(EditSet.model_fields) <= set(names(next(row for row in rows if "`sets`" in row[0])[2]))
+    kinds = [name for row in table(section(page, "Editors")) for name in names(row[0])]
+    assert sorted(kinds) == sorted(
+        kind
+        for model in get_args(get_args(AnyEditor)[0])
+        for kind in get_args(model.model_fields["kind"].annotation)
+    )
+
+
+def test_words_of_a_set_are_those_that_there_are():
+    documented = [names(row[0])[0] for row in table(section(PAGES["docs/evaluate.md"], "Sets"))]
+    assert sorted(documented) == sorted(get_args(EditSet.model_fields["words"].annotation))

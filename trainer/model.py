@@ -73,7 +73,10 @@ class SpatialEditor(nn.Module):
             text_width = unet.config["cross_attention_dim"]
             features = unet.config["block_out_channels"][0]
             channels = unet.config["out_channels"]
-            self.spatial = SpatialEncoder(text_width, channels, token_width, parts=parts, unet_width=features)
+            scaling = 1.0 if pasting is None else pasting.scaling
+            self.spatial = SpatialEncoder(
+                text_width, channels, token_width, parts=parts, unet_width=features, scaling=scaling
+            )
             self.unet.set_attn_processor(self._processors())
             if parts.paste:
                 self._features: Tensor | None = None
@@ -112,14 +115,28 @@ class SpatialEditor(nn.Module):
     ) -> Tensor:
         """The prediction, (b, c, h, w). noisy: (b, c, h, w). steps: (b,). text: (b, l, text_width). source: (b, c, h,
         w), the mode of the source's posterior *without* the scaling factor, or zeros."""
+        predicted, more = self.painted(noisy, steps, text, source, context)
+        if context is None or self.pasting is None:
+            return predicted
+        return self.pasting.pasted(predicted, noisy, steps, context, more)
+
+    def painted(
+        self,
+        noisy: Tensor,
+        steps: Tensor,
+        text: Tensor,
+        source: Tensor,
+        context: SpatialContext | None = None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """The prediction before anything is pasted, and what `Paste.blended` takes as `more`. All as of `forward`."""
         said = text if context is None else Conditions(text, context)
         seen = torch.cat([noisy, source], dim=1)
         predicted = cast(Tensor, self.unet(seen, steps, encoder_hidden_states=said).sample)
-        if context is None or self.pasting is None or context.paste is None:
-            return predicted
+        if context is None or context.paste is None:
+            return predicted, None
         assert self.spatial is not None and self._features is not None
         more, self._features = self.spatial.shares(self._features), None
-        return self.pasting.pasted(predicted, noisy, steps, context, more)
+        return predicted, more
 
     def save(self, folder: Path) -> None:
         """`unet` as diffusers loads it, and `spatial` beside it; of the plain editor the first alone."""

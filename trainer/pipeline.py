@@ -27,6 +27,7 @@ from trainer.guidance import (
 )
 from trainer.maps import silhouettes
 from trainer.model import SpatialEditor
+from trainer.paste import fading
 from trainer.spatial_attention import SpatialContext
 from trainer.words import Words, arrays, read
 
@@ -132,22 +133,22 @@ class SpatialPixPipeline:
         told = context = self.editor.context(words, self.frozen.phrases(arrays(words).texts), source)
         if told is not None:
             place = torch.arange(times * count, device=device) // count
-            context = told.of(torch.arange(count, device=device).repeat(times)).silenced(
-                place > 0, place == 2
-            )
+            context = told.of(torch.arange(count, device=device).repeat(times)).silenced(place > 0)
         if sampling.copying is not None and (told is None or told.maps is None):
             raise ValueError("guidance away from copying needs an editor with grounding: set copying to None")
         negative = Posterior(sampling.dynamic, count, device) if sampling.negative is not None else None
         where = None if sampling.copying is None or told is None else leaving(words, told)
         copy = Posterior(sampling.copying, count, device) if sampling.copying and where is not None else None
-        copied_from = source * self.frozen.vae.config.scaling_factor
+        scaling = float(self.frozen.vae.config.scaling_factor)
+        copied_from = source * scaling
         scales = torch.tensor([sampling.text_of(one) for one in words], device=device)
         sigmas = scheduler.sigmas.tolist()
         state = noise() * scheduler.init_noise_sigma
         walk = zip(scheduler.timesteps, sigmas, sigmas[1:], strict=False)
         for done, (step, sigma, following) in enumerate(walk, start=1):
             scaled = (state / (sigma**2 + 1) ** 0.5).repeat(times, 1, 1, 1)
-            said = self.editor(scaled, step.to(device).long().expand(times * count), said_to, shown, context)
+            at = step.to(device).long().expand(times * count)
+            said, features = self.editor.painted(scaled, at, said_to, shown, context)
             both, pictured, none, *more = self._noise(said, state.repeat(times, 1, 1, 1), sigma).chunk(times)
             guided = two_way(both, pictured, none, scales, sampling.image)
             means: dict[Posterior, tuple[Tensor, Tensor | None]] = {}
@@ -158,8 +159,13 @@ class SpatialPixPipeline:
                 copying = copied(state, copied_from, sigma)
                 guided = copy.pushed(guided, copying, pictured, where)
                 means[copy] = copying, where
+            clean = state - sigma * guided
+            if told is not None and told.paste is not None and features is not None:
+                # What is painted is guided; what is pasted is known.
+                faded = fading(sigma / (sigma**2 + 1) ** 0.5)
+                clean = told.paste.blended(clean, scaling, faded, features[:count])
             _, up = ancestral(sigma, following)
-            after = transition_mean(state, state - sigma * guided, sigma, following) + up * noise()
+            after = transition_mean(state, clean, sigma, following) + up * noise()
             for posterior, (other, mask) in means.items():
                 posterior.update(
                     after, transition_mean(state, state - sigma * other, sigma, following),

@@ -11,7 +11,8 @@ opened in 2,500 steps: what such a projection gives is at first of use by chance
 - *warped read*: the image token at `p` reads the source at `c + (p - t) / scale`, where its content comes from;
 - *landing*: a soft map of where each thing will be, from that arithmetic, the picture and the words, taught by masks
   too; what is read is fitted onto it (`trainer.landing`);
-- *paste*: what the reads bring, and the source where nothing changes, is blended into the prediction (`trainer.paste`).
+- *paste*: what the reads bring, and the source where nothing changes, is blended into the prediction, by shares that
+  the true picture teaches (`trainer.paste`).
 
 The first two depend on the picture and the words alone, not on the step of sampling, so `SpatialEncoder` is run once an
 edit and `SpatialProcessor` at each layer of each step, as an attention processor of diffusers'.
@@ -45,7 +46,7 @@ from trainer.maps import (
     sampled,
     silhouettes,
 )
-from trainer.paste import Paste
+from trainer.paste import Paste, Sharing
 from trainer.words import BY_SHIFT, FIELD_SIZES, MAX_STEPS, NUMBERS, TO_POINT, TO_REFERENCE, WordArrays
 
 ROLES = 3  # tokens of a step: the operation, its subject, its reference
@@ -106,9 +107,8 @@ class SpatialContext:
         }
         return replace(self, **picked, paste=None if self.paste is None else self.paste.of(rows))
 
-    def silenced(self, rows: Tensor, blind: Tensor | None = None) -> SpatialContext:
-        """As if these samples, (b,) bool, had no words: one token that means nothing, no maps, no read; the source may
-        be pasted where it is, but not of the samples that are `blind`, (b,) bool: they see no source."""
+    def silenced(self, rows: Tensor) -> SpatialContext:
+        """As if these samples, (b,) bool, had no words: one token that means nothing, no maps, no read, no paste."""
         silent = rows.to(self.tokens.device)
         hidden = self.hidden.clone()
         hidden[:, 1:] |= silent[:, None]
@@ -119,7 +119,7 @@ class SpatialContext:
             maps=None if self.maps is None else self.maps * keep[..., None],
             read=None if self.read is None else self.read * keep,
             landings=None if self.landings is None else self.landings * keep,
-            paste=None if self.paste is None else self.paste.silenced(silent, blind),
+            paste=None if self.paste is None else self.paste.silenced(silent),
         )
 
 
@@ -134,11 +134,13 @@ class SpatialEncoder(nn.Module):
         depth: int = 2,
         parts: Parts | None = None,
         unet_width: int = 0,
+        scaling: float = 1.0,
     ) -> None:
         """text_width: of the text encoder's states. channels: of the latents. width: of tokens, a multiple of 32.
         depth: layers in which words and picture look at each other before things are found. unet_width: of the features
-        that the UNet predicts from, which say at each step what is to be pasted."""
+        that the UNet predicts from, which say at each step what is to be pasted. scaling: of the autoencoder."""
         super().__init__()
+        self.scaling = scaling
         self.parts = parts or Parts()
         self.width = width
         self.fields = nn.ModuleList(nn.Embedding(size, width) for size in FIELD_SIZES)
@@ -170,9 +172,9 @@ class SpatialEncoder(nn.Module):
         if self.parts.land:
             self.land = Landing(width, hints=4)
         if self.parts.paste:
-            self.weigh = nn.Linear(2 * width + (3 + self.parts.land) * READS, width)
-            self.gate_paste = closed(width, 1 + READS)
-            self.gate_still = nn.Parameter(torch.zeros(1))
+            places = width + channels + (channels + 3 + self.parts.land) * READS
+            self.share = Sharing(places, width, channels, READS)
+            self.expect = nn.Linear(channels + 2 + READS, width)
             self.gate_unet = closed(unet_width, 1 + READS)
 
     def forward(self, words: WordArrays, phrases: Tensor, latents: Tensor) -> SpatialContext:
@@ -218,15 +220,18 @@ class SpatialEncoder(nn.Module):
             picture = landings.reshape(len(latents), READS, *size)
             context = replace(context, landings=picture, landed=landed)
         read, taken = self._read(words, sources, soft, landings, seen, latents)
-        context = replace(context, read=as_picture(read, size))
         if self.parts.paste:
             there = present[:, None] & torch.from_numpy(np.stack([words.present, words.swaps], 1)).to(device)
-            told = there.flatten(1).to(latents.dtype)[..., None, None]
-            context = replace(context, paste=self._paste(size, seen, read, soft, taken, latents, told))
-        return context
+            paste = self._paste(size, seen, things, soft, taken, latents, there.flatten(1))
+            expected = torch.cat([paste.expected(self.scaling), paste.logits.softmax(dim=1)], dim=1)
+            spoken = there.any(dim=(1, 2))[:, None, None]
+            read = read + F.silu(self.expect(expected.flatten(2).transpose(1, 2))) * spoken
+            context = replace(context, paste=paste)
+        return replace(context, read=as_picture(read, size))
 
     def shares(self, features: Tensor) -> Tensor:
-        """(b, 1 + reads, h, w): what the UNet would paste. features: (b, unet_width, h, w), that it predicts from."""
+        """(b, 1 + reads, h, w), logits: what the UNet would paste. features: (b, unet_width, h, w), that it predicts
+        from."""
         return cast(Tensor, self.gate_unet(features.movedim(1, -1))).movedim(-1, 1)
 
     def _tokens(self, words: WordArrays, phrases: Tensor, device: torch.device) -> Tensor:
@@ -296,23 +301,21 @@ class SpatialEncoder(nn.Module):
         self,
         size: tuple[int, int],
         seen: Tensor,
-        read: Tensor,
+        things: Tensor,
         soft: Tensor,
         taken: Tensor,
         latents: Tensor,
         told: Tensor,
     ) -> Paste:
-        """Of each place a share of the source, and one of what each read brings."""
+        """Of each place, where it comes from. What finds things is not taught by this: it would find them worse."""
         channels = latents.shape[1]
-        # Silhouettes from there, as they will be, and inside; those here stand in `soft`.
-        shapes = [place for place in range(channels, taken.shape[-1]) if place != channels + 1]
-        landing = [taken[..., place].transpose(1, 2) for place in shapes]
-        known = torch.cat([seen, read, soft.transpose(1, 2), *landing], dim=-1)
-        stay, shares = self.gate_paste(F.silu(self.weigh(known))).split([1, READS], dim=-1)  # (b, n, ...)
+        # What is brought, silhouettes from there, as they will be, and inside; those here stand in `soft`.
         brought = torch.unflatten(taken[..., :channels].transpose(2, 3), -1, size)  # (b, reads, c, h, w)
-        still = self.gate_still.expand(len(latents), 1, 1, 1)
-        seeing = torch.ones_like(still)
-        return Paste(latents, as_picture(stay, size), brought, as_picture(shares, size), still, seeing, told)
+        shapes = taken.flatten(3).transpose(1, 2).flatten(2)
+        places = torch.cat([seen, latents.flatten(2).transpose(1, 2), shapes], dim=-1)
+        todo = things.reshape(len(things), MAX_STEPS, ROLES, -1)[:, :, 0] * told[:, :MAX_STEPS, None]
+        known = as_picture(places, size).detach(), todo.sum(dim=1).detach()
+        return cast(Paste, self.share(*known, latents, brought, told))
 
     def _sources(
         self, words: WordArrays, subject: Tensor, reference: Tensor, points: Tensor

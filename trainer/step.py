@@ -14,11 +14,12 @@ from torch import Tensor
 
 from trainer.examples import Example
 from trainer.frozen import Frozen
-from trainer.landing import Landed
 from trainer.latents import OpenLatents
 from trainer.maps import map_loss
 from trainer.model import SpatialEditor
 from trainer.objective import Objective
+from trainer.paste import share_loss
+from trainer.spatial_attention import SpatialContext
 from trainer.words import MAX_STEPS, Words, arrays
 
 
@@ -26,7 +27,7 @@ from trainer.words import MAX_STEPS, Words, arrays
 class Batch:
     """Examples in latents. source: (b, c, h, w), without the scaling factor. target: (b, c, h, w), with it. text: (b,
     l, d) states; words: of the same; phrases: (texts, d), of `arrays(words).texts`. masks, landings: (b, steps, 2, h,
-    w)."""
+    w). scaling: the autoencoder's."""
 
     source: Tensor
     target: Tensor
@@ -35,6 +36,7 @@ class Batch:
     phrases: Tensor
     masks: Tensor
     landings: Tensor
+    scaling: float
 
     def __len__(self) -> int:
         return len(self.words)
@@ -74,6 +76,7 @@ def batch_of(examples: Sequence[Example], frozen: Frozen, kept: OpenLatents | No
         frozen.phrases(arrays(list(words)).texts),
         torch.stack([torch.from_numpy(one.masks) for one in examples]).to(frozen.device),
         torch.stack([torch.from_numpy(one.landings) for one in examples]).to(frozen.device),
+        float(frozen.vae.config.scaling_factor),
     )
 
 
@@ -83,7 +86,7 @@ def nothing(frozen: Frozen) -> Batch:
     blank = torch.zeros(1, *frozen.latents_of(64), device=frozen.device)
     masks = blank.new_zeros(1, MAX_STEPS, 2, *blank.shape[-2:])
     phrases = frozen.phrases(arrays(list(words)).texts)
-    return Batch(blank, blank, frozen.text([""]), words, phrases, masks, masks)
+    return Batch(blank, blank, frozen.text([""]), words, phrases, masks, masks, 1.0)
 
 
 def _modes(examples: Sequence[Example], frozen: Frozen, kept: OpenLatents | None) -> Tensor:
@@ -137,45 +140,51 @@ def loss_of(
     source = torch.where(
         no_image.to(device)[:, None, None, None], torch.zeros_like(batch.source), batch.source
     )
-    noised = Noised(
-        objective.noised(batch.target, noise, steps), steps, text, source, no_text | no_image, no_image
-    )
-    said, logits, landed = editor(noised, words=words, phrases=batch.phrases, seen=batch.source)
+    noised = Noised(objective.noised(batch.target, noise, steps), steps, text, source, no_text | no_image)
+    said, context = editor(noised, words=words, phrases=batch.phrases, seen=batch.source)
     errors = (
         (said.float() - objective.target(batch.target, noise, steps).float()).square().flatten(1).mean(dim=1)
     )
     learned = (errors * objective.loss_weights(steps, settings.gamma, settings.floor)).mean()
-    found = _found(logits, landed, batch) if logits is not None else errors.new_zeros(())
+    found = _found(context, replace(batch, words=tuple(words))) if context is not None else None
+    if found is None:
+        found = errors.new_zeros(())
     return Losses(learned + settings.grounding * found, learned.detach(), found.detach())
 
 
-def _found(logits: Tensor, landed: Landed | None, batch: Batch) -> Tensor:
-    """Of where things are and where they will be."""
-    found = map_loss(logits.flatten(3), batch.masks.flatten(3))
-    if landed is None:
-        return found
-    masks = batch.landings.transpose(1, 2).flatten(3).flatten(0, 2)
-    return found + map_loss(landed.logits, masks[landed.rows])
+def _found(context: SpatialContext, batch: Batch) -> Tensor | None:
+    """Of where things are, where they will be, and where each place comes from; None without grounding."""
+    if context.logits is None:
+        return None
+    found = map_loss(context.logits.flatten(3), batch.masks.flatten(3))
+    if context.landed is not None:
+        masks = batch.landings.transpose(1, 2).flatten(3).flatten(0, 2)
+        found = found + map_loss(context.landed.logits, masks[context.landed.rows])
+    if context.paste is not None:
+        done = [any(step.ids[0] for step in words.steps) for words in batch.words]  # not only named
+        told = torch.tensor(done, device=batch.target.device)
+        found = found + share_loss(context.paste, batch.target, batch.scaling, told)
+    return found
 
 
 def finding_loss_of(editor: Any, batch: Batch) -> Losses:
     """What is lost of finding alone. batch: as `trainer.finding.of_batch` makes it."""
-    _, logits, landed = editor(None, words=batch.words, phrases=batch.phrases, seen=batch.source)
-    found = _found(logits, landed, batch)
+    _, context = editor(None, words=batch.words, phrases=batch.phrases, seen=batch.source)
+    found = _found(context, batch)
+    assert found is not None, "finding is taught to editors with grounding alone"
     return Losses(found, torch.zeros_like(found), found.detach())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Noised:
     """What the UNet is given. noisy, source: (b, c, h, w). steps: (b,). text: (b, l, d). silent: (b,) bool, samples
-    that are told nothing of space; blind: that see no source."""
+    that are told nothing of space."""
 
     noisy: Tensor
     steps: Tensor
     text: Tensor
     source: Tensor
     silent: Tensor
-    blind: Tensor
 
 
 class Trained(torch.nn.Module):
@@ -187,15 +196,13 @@ class Trained(torch.nn.Module):
 
     def forward(
         self, noised: Noised | None, *, words: Sequence[Words], phrases: Tensor, seen: Tensor
-    ) -> tuple[Tensor | None, Tensor | None, Landed | None]:
-        """The prediction, None where nothing is to be predicted, the logits of grounding, and where things land. seen:
-        the sources, of which none is left out."""
+    ) -> tuple[Tensor | None, SpatialContext | None]:
+        """The prediction, None where nothing is to be predicted, and the context, of all samples. seen: the sources, of
+        which none is left out."""
         context = self.editor.context(words, phrases, seen)
         said: Tensor | None = None
         if noised is not None:
             given = noised.noisy, noised.steps, noised.text, noised.source
-            quiet = None if context is None else context.silenced(noised.silent, noised.blind)
+            quiet = None if context is None else context.silenced(noised.silent)
             said = self.editor(*given, quiet)
-        if context is None:
-            return said, None, None
-        return said, context.logits, context.landed
+        return said, context

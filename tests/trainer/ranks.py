@@ -71,15 +71,15 @@ def mean_loss(
     """Nothing is drawn, so that it is the mean over examples, however they are dealt."""
     count = len(batch)
     told = torch.zeros(count, dtype=torch.bool)
-    noised = Noised(batch.target, torch.full((count,), 300), batch.text, batch.source, told, told)
-    said, logits, _ = editor(noised, words=batch.words, phrases=batch.phrases, seen=batch.source)
-    noise, found = (said - batch.source).square().mean(), logits.square().mean()
+    noised = Noised(batch.target, torch.full((count,), 300), batch.text, batch.source, told)
+    said, context = editor(noised, words=batch.words, phrases=batch.phrases, seen=batch.source)
+    noise, found = (said - batch.source).square().mean(), context.logits.square().mean()
     return Losses(noise + found, noise.detach(), found.detach())
 
 
 def mean_finding(editor: Any, batch: Any) -> Losses:
-    _, logits, _ = editor(None, words=batch.words, phrases=batch.phrases, seen=batch.source)
-    found = logits.square().mean()
+    _, context = editor(None, words=batch.words, phrases=batch.phrases, seen=batch.source)
+    found = context.logits.square().mean()
     return Losses(found, torch.zeros(()), found.detach())
 
 

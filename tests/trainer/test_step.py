@@ -26,7 +26,7 @@ def learned_from(sentences: tuple[str, ...] = SENTENCES) -> Batch:
     (noisy, _, text, source), words, phrases = batch(sentences, (8, 8))
     masks = torch.zeros(len(words), 3, 2, 8, 8)
     masks[:2, 0, 0, 2:4, 2:4] = 1
-    return Batch(source, noisy, text, tuple(words), phrases, masks, masks.roll(2, dims=-1))
+    return Batch(source, noisy, text, tuple(words), phrases, masks, masks.roll(2, dims=-1), 0.5)
 
 
 def test_a_step_done_again_is_the_same_step():
@@ -50,8 +50,7 @@ def test_a_sample_that_is_told_nothing_knows_nothing(what):
     def say(words, phrases, seen):
         steps = torch.tensor([500, 500])
         with torch.no_grad():
-            blind = silent if what == "image" else torch.zeros(2, dtype=torch.bool)
-            noised = Noised(some.target, steps, NULL.expand(2, -1, -1), zeros, silent, blind)
+            noised = Noised(some.target, steps, NULL.expand(2, -1, -1), zeros, silent)
             return editor(noised, words=words, phrases=phrases, seen=seen)[0]
 
     wanted = say(some.words, some.phrases[:1], some.source)

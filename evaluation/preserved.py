@@ -1,0 +1,79 @@
+"""What an edit left alone: how far the picture is from the source where nothing was to change.
+
+Nothing is to change outside of the things that the edit is about, before and after, and a margin around them, in which
+their shadows and reflections lie. Edits of the whole picture, by the camera, the light, the backdrop, keep nothing, and
+have no such figures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from skimage.metrics import structural_similarity
+
+from shards.images import Pixels, rle_to_mask
+from spatial.instruction import CAMERA_KINDS
+
+HALO = 0.08  # of the width
+WHOLE = CAMERA_KINDS | {"lighting", "background", "style"}
+"""Kinds that change the whole picture; "mirror" does where it has no subject."""
+_LEAST = 0.05  # of the picture: less of it says nothing
+_MOST_PSNR = 99.0  # of pictures that do not differ
+
+
+@dataclass(frozen=True, slots=True)
+class Preserved:
+    """psnr: decibels, at most 99. ssim: up to 1, Wang et al. 2004, "Image quality assessment: from error visibility to
+    structural similarity", of the grey pictures. share: of the picture, that was looked at."""
+
+    psnr: float
+    ssim: float
+    share: float
+
+
+def preserved(row: Mapping[str, Any], before: Pixels, edited: Pixels) -> Preserved | None:
+    """row: of a pair, with operations and objects with masks. None where nothing is to be kept, or it is not known
+    what."""
+    keep = kept(row)
+    if keep is None:
+        return None
+    squares = (before.astype(np.float64) - edited.astype(np.float64)) ** 2
+    mean = float(squares[keep].mean())
+    psnr = _MOST_PSNR if mean == 0 else min(_MOST_PSNR, 10 * float(np.log10(255**2 / mean)))
+    grey = [cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in (before, edited)]
+    _, similar = structural_similarity(  # type: ignore[no-untyped-call]
+        *grey, data_range=255, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, full=True
+    )
+    return Preserved(psnr, float(similar[keep].mean()), float(keep.mean()))
+
+
+def kept(row: Mapping[str, Any]) -> NDArray[np.bool_] | None:
+    """(h, w) bool: where nothing is to change."""
+    steps = list(row["operations"] or ())
+    if not steps or any(step["kind"] in WHOLE for step in steps):
+        return None
+    named = {str(name) for step in steps for name in _named(step) if name}
+    if not named:  # the whole picture in a mirror
+        return None
+    shape = (int(row["height"]), int(row["width"]))
+    changed = np.zeros(shape, np.uint8)
+    for when in ("objects_before", "objects_after"):
+        for thing in row[when] or ():
+            if thing["id"] in named:
+                if thing["mask"] is None:
+                    return None
+                changed |= rle_to_mask(thing["mask"]).astype(np.uint8)
+    reach = max(1, round(HALO * shape[1]))
+    around = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+    keep = cv2.dilate(changed, around) == 0
+    return keep if keep.mean() >= _LEAST else None
+
+
+def _named(step: Mapping[str, Any]) -> tuple[Any, ...]:
+    also = (step["reference"],) if step["kind"] == "swap" else ()
+    return step["subject"], *also, *(step["objects"] or ())

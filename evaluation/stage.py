@@ -1,0 +1,198 @@
+"""The stage that asks an editor for a set's edits and measures what comes back.
+
+An editor may do anything: raise, return too little, pictures of another size, values that are no numbers. Such edits
+are rows that say so, and count as failures; the run goes on.
+"""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evaluation.editors import Asked, checked, editor
+from evaluation.preserved import preserved
+from evaluation.results import FAILED, RESULTS, RIGHT, TOLERANCES, UNASKED, WRONG
+from evaluation.spatial import judge, seen
+from shards.guard import RowGuard
+from shards.images import Pixels, encode
+from shards.run import Run
+from shards.storage import open_storage
+from shards.tables import from_rows
+from shards.units import Unit, UnitReport
+
+if TYPE_CHECKING:  # the driver asks this module for the stage's version, and loads no torch for it
+    from evaluation.trials import Case
+    from filters.clip import ClipJudge
+
+_LONGEST = 300  # characters of what an editor says of its failure
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Made:
+    """What came of an edit. picture: None where there is none, and then reason says why."""
+
+    picture: Pixels | None
+    seconds: float
+    reason: str | None = None
+    message: str | None = None
+
+
+class EditAndMeasure:
+    """Stage "edits". settings: {"set": {"name", "key"}, "editor": {"name", ...}, "copy", "batch", "seed", "reader",
+    "clip": null or as of stage "scores"}."""
+
+    name = "edits"
+    version = 1  # to be raised whenever the same settings and sets would give other rows
+
+    def __init__(
+        self, *, run_uri: str, folder: str, inputs: Mapping[str, str], settings: Mapping[str, Any]
+    ) -> None:
+        from filters.reader import Reader
+
+        self._run, self._folder = Run.open(open_storage(run_uri)), folder
+        self._set, self._about, self._copy = settings["set"], settings["editor"], int(settings["copy"])
+        self._seed, self._batch = int(settings["seed"]), int(settings["batch"])
+        self._editor = editor(self._about, self._copy)
+        self._reader = Reader.load(settings["reader"])
+        self._clip = _clip(settings["clip"])
+        self._measuring = ThreadPoolExecutor(1)  # measures a batch while the editor is at the next
+
+    def __call__(self, unit: Unit, guard: RowGuard) -> UnitReport:
+        from evaluation.edit_sets import of_group
+
+        began, asked_s = time.monotonic(), 0.0
+        numbered = list(
+            zip(unit.rows, of_group(self._run.storage, self._set["key"], unit.index), strict=False)
+        )
+        size = 1 if guard.row_by_row else self._batch
+        waiting: list[Future[list[dict[str, Any]]]] = []
+        for start in range(0, len(numbered), size):
+            some = numbered[start : start + size]
+            cases = [case for _, case in some]
+            if all(guard.may_run(number) for number, _ in some):  # one by one where it may not
+                at = time.monotonic()
+                made = self._made(cases)
+                asked_s += time.monotonic() - at
+            else:
+                made = [Made(None, 0.0, guard.refusal) for _ in cases]
+            waiting.append(self._measuring.submit(self._rows, cases, made))
+        rows = [row for one in waiting for row in one.result()]
+        counts = Counter(
+            row["outcome"] if row["outcome"] in (RIGHT, UNASKED) else f"{row['outcome']}:{row['reason']}"
+            for row in rows
+        )
+        won = self._run.commit(self._folder, unit, from_rows(rows, RESULTS), counts)
+        seconds = time.monotonic() - began
+        return UnitReport(
+            unit.id, self.name, len(rows), dict(counts), seconds, not won, {"editor_seconds": asked_s}
+        )
+
+    def _made(self, cases: Sequence[Case]) -> list[Made | None]:
+        """None for edits that cannot be said to this editor."""
+        asked = [self._asked(case) for case in cases]
+        places = [place for place, one in enumerate(asked) if self._editor.expresses(one)]
+        found: list[Made | None] = [None] * len(cases)
+        for place, made in zip(places, self._together([asked[place] for place in places]), strict=True):
+            found[place] = made
+        return found
+
+    def _together(self, asked: Sequence[Asked]) -> list[Made]:
+        if not asked:
+            return []
+        began = time.perf_counter()
+        try:
+            pictures: list[NDArray[Any] | None] = list(self._editor(asked))
+        except Exception as error:
+            if len(asked) > 1:  # one of them must not cost the others
+                return [made for one in asked for made in self._together([one])]
+            said = str(error).strip().splitlines()[0][:_LONGEST] if str(error).strip() else ""
+            return [Made(None, time.perf_counter() - began, f"error_{type(error).__name__}", said)]
+        each = (time.perf_counter() - began) / len(asked)
+        pictures += [None] * (len(asked) - len(pictures))
+        checks = [checked(picture, one.image) for picture, one in zip(pictures, asked, strict=False)]
+        return [Made(picture, each, reason) for picture, reason in checks]
+
+    def _asked(self, case: Case) -> Asked:
+        row = case.row
+        captions = row["original_prompt"], row["edited_prompt"]
+        return Asked(case.before, case.text, case.seed + self._seed, case.kind, *captions, case.truth)
+
+    def _rows(self, cases: Sequence[Case], made: Sequence[Made | None]) -> list[dict[str, Any]]:
+        there = [one.picture for one in made if one is not None and one.picture is not None]
+        read = iter(self._reader.read(np.stack(there)) if there else ())
+        scores = iter(self._scores(cases, made))
+        rows = []
+        for case, one, scored in zip(cases, made, scores, strict=True):
+            row: dict[str, Any] = {
+                "pair_id": case.row["pair_id"], "scene_id": case.row["scene_id"], "edit_kind": case.kind,
+                "language": case.row["language"], "edit_set": self._set["name"],
+                "editor": self._about["name"], "copy": self._copy, "text": case.text,
+            }  # fmt: skip
+            if one is None:
+                rows.append(row | {"outcome": UNASKED})
+                continue
+            row |= {"seconds": one.seconds, "memory_mb": _memory_mb(), "price": self._editor.price}
+            if one.picture is None:
+                rows.append(row | {"outcome": FAILED, "reason": one.reason, "message": one.message})
+                continue
+            found = seen(next(read))
+            outcome = judge(case.row, found, case.yaws)
+            kept = preserved(case.row, case.before, one.picture)
+            row |= {
+                "edited": encode(one.picture),
+                "outcome": RIGHT if outcome.success else WRONG,
+                "reason": outcome.reason,
+                "off": outcome.off,
+                "within": [judge(case.row, found, case.yaws, most).success for most in TOLERANCES],
+                **scored,
+            }
+            if kept is not None:
+                row |= {"psnr": kept.psnr, "ssim": kept.ssim, "kept_share": kept.share}
+            rows.append(row)
+        return rows
+
+    def _scores(self, cases: Sequence[Case], made: Sequence[Made | None]) -> list[dict[str, float | None]]:
+        """CLIP's, of each case; nothing where there is no picture, no caption, or no CLIP."""
+        found: list[dict[str, float | None]] = [{} for _ in cases]
+        if self._clip is None:
+            return found
+        from filters.clip import Pair, Scored
+
+        places, pairs = [], []
+        for place, (case, one) in enumerate(zip(cases, made, strict=True)):
+            before, after = case.row["original_prompt"], case.row["edited_prompt"]
+            if one is not None and one.picture is not None and before and after:
+                places.append(place)
+                pairs.append(Pair(case.before, one.picture, before, after))
+        for place, answer in zip(places, self._clip.score(pairs) if pairs else (), strict=True):
+            if isinstance(answer, Scored):
+                said = answer.similarities
+                found[place] = {"clip_image": said.clip_image, "clip_direction": said.clip_direction}
+        return found
+
+
+def _clip(settings: Mapping[str, Any] | None) -> ClipJudge | None:
+    if settings is None:
+        return None
+    from filters.clip import ClipJudge
+    from filters.weights import ClipWeights
+
+    weights = ClipWeights(settings["model"], settings["weights"])
+    return ClipJudge(weights, settings["preprocessing"], settings["device"], settings["precision"])
+
+
+def _memory_mb() -> float:
+    """The most that the GPU held, where there is one, else the process."""
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -1,0 +1,144 @@
+"""What results come to: for each editor of a set how often it is right, how sure that is, and what it costs.
+
+Copies of an editor, trainings with other seeds, are averaged edit by edit and each printed; intervals and tests are by
+bootstrap over scenes. Edits that an editor failed at are wrong; those that cannot be said to it are shown apart, and
+two editors are compared on what both can be asked.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from evaluation.results import FAILED, RIGHT, TOLERANCES, UNASKED
+from evaluation.trials import chance, holm, interval
+
+COLUMNS = (
+    "pair_id", "scene_id", "edit_kind", "language", "edit_set", "editor", "copy", "outcome", "reason", "within",
+    "psnr", "ssim", "clip_image", "clip_direction", "seconds", "memory_mb", "price",
+)  # fmt: skip
+Row = Mapping[str, Any]
+_MEASURES = ("psnr", "ssim", "clip_image", "clip_direction")
+
+
+def summary(rows: Sequence[Row], editors: Sequence[str]) -> dict[str, Any]:
+    """{set: {"edits", "editors": {editor: figures}}}, plain JSON values. rows: with `COLUMNS`. editors: in order; all
+    others are held against the first."""
+    by_set: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        by_set[row["edit_set"]].append(row)
+    return {name: _of_set(found, editors) for name, found in sorted(by_set.items())}
+
+
+def _of_set(rows: Sequence[Row], editors: Sequence[str]) -> dict[str, Any]:
+    own = {name: [row for row in rows if row["editor"] == name] for name in editors}
+    own = {name: some for name, some in own.items() if some}
+    first = next(iter(own))
+    success = {name: _success(some) for name, some in own.items()}
+    about = {row["pair_id"]: row for row in rows}
+    found = {}
+    for name, some in own.items():
+        found[name] = _of_editor(some, success[name], about) | {"ahead": None, "ahead_kinds": {}}
+        if name != first:
+            found[name] |= _against(success[first], success[name], about)
+    return {"edits": len(about), "editors": found}
+
+
+def _success(rows: Sequence[Row]) -> dict[str, float]:
+    """By edit, over copies; without edits that cannot be said to the editor."""
+    tried: dict[str, list[bool]] = defaultdict(list)
+    for row in rows:
+        if row["outcome"] != UNASKED:
+            tried[row["pair_id"]].append(row["outcome"] == RIGHT)
+    return {name: float(np.mean(found)) for name, found in sorted(tried.items())}
+
+
+def _of_editor(rows: Sequence[Row], success: Mapping[str, float], about: Mapping[str, Row]) -> dict[str, Any]:
+    asked = [row for row in rows if row["outcome"] != UNASKED]
+    copies = sorted({int(row["copy"]) for row in rows})
+    figures: dict[str, Any] = {
+        "asked": len(success),
+        "not_expressible": len({row["pair_id"] for row in rows} - success.keys()),
+        "failed": Counter(row["reason"] for row in asked if row["outcome"] == FAILED),
+        "success": _interval(success, about) if success else None,
+        "copies": [
+            float(np.mean([row["outcome"] == RIGHT for row in asked if row["copy"] == copy]))
+            for copy in copies
+        ]
+        if asked
+        else [],
+        "kinds": _shares(success, about, "edit_kind"),
+        "languages": _shares(success, about, "language"),
+        "reasons": dict(Counter(row["reason"] or RIGHT for row in asked).most_common()),
+        "curve": _curve(asked),
+    }
+    for name in _MEASURES:
+        values: dict[str, list[float]] = defaultdict(list)
+        for row in asked:
+            if row[name] is not None:
+                values[row["pair_id"]].append(row[name])
+        means = {edit: float(np.mean(some)) for edit, some in values.items()}
+        figures[name] = _interval(means, about) if means else None
+    if asked:
+        figures["seconds"] = float(np.median([row["seconds"] for row in asked]))
+        figures["memory_mb"] = float(max(row["memory_mb"] for row in asked))
+        figures["price"] = float(sum(row["price"] for row in asked))
+    return figures
+
+
+def _interval(values: Mapping[str, float], about: Mapping[str, Row]) -> dict[str, float]:
+    return asdict(interval([*values.values()], [about[edit]["scene_id"] for edit in values]))
+
+
+def _shares(
+    success: Mapping[str, float], about: Mapping[str, Row], column: str
+) -> dict[str, dict[str, float]]:
+    """{value: {"share", "edits"}}."""
+    found: dict[str, list[float]] = defaultdict(list)
+    for edit, share in success.items():
+        found[str(about[edit][column])].append(share)
+    return {name: {"share": float(np.mean(some)), "edits": len(some)} for name, some in sorted(found.items())}
+
+
+def _curve(asked: Sequence[Row]) -> list[dict[str, float]]:
+    """Success against how far a named thing may be off. An edit that failed is wrong at every distance."""
+    if not asked:
+        return []
+    nothing = [False] * len(TOLERANCES)
+    whole = np.mean([row["within"] or nothing for row in asked], axis=0)
+    return [
+        {"tolerance": tolerance, "share": float(share)}
+        for tolerance, share in zip(TOLERANCES, whole, strict=True)
+    ]
+
+
+def _against(
+    first: Mapping[str, float], other: Mapping[str, float], about: Mapping[str, Row]
+) -> dict[str, Any]:
+    """How far the first is ahead, on edits that both can be asked; kind by kind, corrected for the number of kinds."""
+    ahead = {edit: first[edit] - other[edit] for edit in first if edit in other}
+    if not ahead:
+        return {"ahead": None, "ahead_kinds": {}}
+    kinds: dict[str, list[str]] = defaultdict(list)
+    for edit in ahead:
+        kinds[str(about[edit]["edit_kind"])].append(edit)
+    names = sorted(kinds)
+    chances = holm([_chance({edit: ahead[edit] for edit in kinds[name]}, about) for name in names])
+    of_kinds = {
+        name: {
+            "mean": float(np.mean([ahead[edit] for edit in kinds[name]])),
+            "edits": len(kinds[name]),
+            "p": p,
+        }
+        for name, p in zip(names, chances, strict=True)
+    }
+    whole = _interval(ahead, about) | {"edits": len(ahead), "p": _chance(ahead, about)}
+    return {"ahead": whole, "ahead_kinds": of_kinds}
+
+
+def _chance(values: Mapping[str, float], about: Mapping[str, Row]) -> float:
+    return chance([*values.values()], [about[edit]["scene_id"] for edit in values])

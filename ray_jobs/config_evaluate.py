@@ -1,0 +1,111 @@
+"""The configuration of `evaluate`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, PositiveInt, model_validator
+
+from ray_jobs.config import Clip, Limits, Model, Pool
+
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
+Device = Literal["auto", "cpu", "cuda"]
+Folders = Annotated[tuple[str, ...], Field(min_length=1)]
+
+
+class EditSet(Model):
+    """Edits of a published dataset. words: "written" as they are; "withheld", said anew by the quarter of phrasings
+    that `train` leaves out; "canonical", one English wording per meaning; "free", only edits with sentences of people,
+    worded by these. most: of each kind. digest: what the set must be, or its beginning; it is printed at the start."""
+
+    dataset: str = Field(min_length=1)
+    split: str = "test"
+    words: Literal["written", "withheld", "canonical", "free"] = "withheld"
+    most: PositiveInt | None = None
+    digest: Annotated[str, Field(pattern="^[0-9a-f]{8,64}$")] | None = None
+
+
+class Bound(Model):
+    """Gives the picture back, or the true picture."""
+
+    kind: Literal["identity", "oracle"]
+
+
+class Decoded(Model):
+    """The true picture through the autoencoder of a model: no editor on that can be better."""
+
+    kind: Literal["decoded"]
+    model: str
+    device: Device = "auto"
+
+
+class Trained(Model):
+    """models: folders, or names on the Hub; several are copies of one editor, trained with other seeds."""
+
+    models: Folders
+    revision: str | None = None
+    device: Device = "auto"
+    steps: PositiveInt = 25
+
+
+class SpatialPix(Trained):
+    """What `train` left. text, image: scales. dynamic: see docs/editor.md."""
+
+    kind: Literal["spatialpix"]
+    text: Annotated[float, Field(ge=0)] = 1.5
+    image: Annotated[float, Field(ge=0)] = 1.2
+    dynamic: Literal["none", "text", "copy", "both"] = "none"
+
+
+class InstructPix2Pix(Trained):
+    """diffusers' own pipeline (Brooks et al. 2023)."""
+
+    kind: Literal["instruct_pix2pix"]
+    text: Annotated[float, Field(ge=0)] = 7.5
+    image: Annotated[float, Field(ge=0)] = 1.5
+
+
+class SdEdit(Trained):
+    """Noise and denoise with the caption of the edited picture (Meng et al. 2022). strength: how much noise."""
+
+    kind: Literal["sdedit"]
+    text: Annotated[float, Field(ge=0)] = 7.5
+    strength: Annotated[float, Field(gt=0, le=1)] = 0.7
+
+
+class OfDiffusers(Trained):
+    """Any pipeline of diffusers' that takes pictures and words. pipeline: its class. by_captions: it is told the
+    caption of the edited picture, in place of the instruction. options: arguments of each call."""
+
+    kind: Literal["diffusers"]
+    pipeline: str
+    by_captions: bool = False
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+AnyEditor = Annotated[
+    Bound | Decoded | SpatialPix | InstructPix2Pix | SdEdit | OfDiffusers, Field(discriminator="kind")
+]
+
+
+class EvaluateConfig(Model):
+    """sets, editors: by name; the first editor is what all others are held against. reader: a folder of
+    `filters.reader`, which says what is in a picture. clip: null for no figures of CLIP. unit: edits of a unit of work.
+    batch: edits that an editor is asked for at once. seed: of every edit."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    out: str = Field(min_length=1)
+    sets: Annotated[dict[Name, EditSet], Field(min_length=1)]
+    editors: Annotated[dict[Name, AnyEditor], Field(min_length=1)]
+    reader: str = "models/starter/weights/reader"
+    clip: Clip | None = None
+    unit: PositiveInt = 32
+    batch: PositiveInt = 16
+    pool: Pool = Pool()
+    limits: Limits = Limits()
+
+    @model_validator(mode="after")
+    def _together(self) -> EvaluateConfig:
+        if self.batch > self.unit:
+            raise ValueError(f"batch: {self.batch} edits at once do not fit a unit of {self.unit}")
+        return self

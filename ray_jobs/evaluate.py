@@ -1,0 +1,274 @@
+"""`evaluate`: editors against sets of edits, on Ray, to a row for each edit, a table and a page.
+
+A set is chosen and frozen first, under `sets/`: which edits the reader can judge is asked of the true pictures, before
+any editor runs. Then each editor's units are stages like all others: what is committed is not asked again, and the same
+command goes on where it stopped. Results lie in one folder for each set, editor and copy, as `current.json` says.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ray_jobs.config import ConfigError, check, one_line, overridden, read_yaml
+from ray_jobs.config_evaluate import AnyEditor, Decoded, EditSet, EvaluateConfig, Trained
+from ray_jobs.job import DONE, parser, run_job
+
+if TYPE_CHECKING:
+    from evaluation.trials import Case
+    from filters.reader import Reader
+    from ray_jobs.recipes import Route
+    from ray_jobs.worker import Failure
+    from shards.run import Run
+
+STAGE = "evaluation.stage:EditAndMeasure"
+# Where and how fast it goes is no part of what it is; sets and editors may become more.
+_EXECUTION = ("out", "pool", "limits")
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """A set as it lies in the run. key: of its file. digest: `evaluation.trials.digest`. looked_at: edits of the
+    dataset; edits: those that count."""
+
+    name: str
+    key: str
+    digest: str
+    edits: int
+    looked_at: int
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    options = parser(
+        "evaluate", "Try editors on sets of edits. Submit the same command again to go on where it stopped."
+    )
+    options.add_argument("--config", required=True, metavar="FILE", help="a YAML file; see docs/evaluate.md")
+    options.add_argument("--out", metavar="URI", help="where results go: a path or s3://bucket/prefix")
+    options.add_argument(
+        "--set", action="append", default=[], metavar="a.b=c", help="override a key of the configuration"
+    )
+    options.add_argument("--steal", action="store_true", help="take over from a job that holds the folder")
+    return run_job("evaluate", _work, options.parse_args(argv))
+
+
+def _work(arguments: argparse.Namespace) -> int:
+    from ray_jobs import driver, evaluate_page
+    from ray_jobs.progress import Counted, Progress, duration
+    from shards.lease import Lease
+    from shards.run import Run
+    from shards.storage import open_storage
+
+    values = overridden(read_yaml(Path(arguments.config)), arguments.set)
+    if arguments.out is not None:
+        values["out"] = arguments.out
+    config = _anywhere(check(EvaluateConfig, values, arguments.config))
+    began, storage = time.monotonic(), open_storage(config.out)
+    with Lease(storage).acquire(steal=arguments.steal) as lease:
+        described = config.model_dump(mode="json", exclude=set(_EXECUTION))
+        about = {"execution": config.model_dump(mode="json", include=set(_EXECUTION))}
+        run = Run.create_or_open(storage, described, about, {"seed": config.seed})
+        sets = [_frozen(run, name, asked, config) for name, asked in config.sets.items()]
+        for one in sets:
+            print(
+                f"set {one.name}: {one.edits} of {one.looked_at} edits can be judged, sha256 {one.digest[:16]}"
+            )
+        plan = routes(config, sets)
+        counted = Counted("edits", "right", ("wrong", "failed"), ("right", "wrong", "failed"))
+        failures: list[Failure] = []
+        missing = 0
+        for route in plan:
+            print(f"{route.name}: {len(route.units)} units", flush=True)
+            with Progress(len(route.units), "edits", run.append_reports, counted=counted) as progress:
+                outcome = driver.run(route.units, route.stages, run, config.limits, progress, lost=lease.lost)
+            failures += outcome.failures.values()
+            missing += outcome.missing
+            run.set_current({route.name: route.folders})
+        report = evaluate_page.write(
+            run, config, sets, {route.name: route.folders["edits"] for route in plan}
+        )
+        print("\n" + table(report))
+        print(
+            f"{'failed' if missing else 'done'} in {duration(time.monotonic() - began)}: {storage.uri}/report.html"
+        )
+    if missing:
+        said = f", for example: {failures[0].message}" if failures else ""
+        raise driver.RunFailed(f"{missing} units are missing{said}; submit the same command again to go on")
+    return DONE
+
+
+def _anywhere(config: EvaluateConfig) -> EvaluateConfig:
+    """Paths of this machine in full: workers have folders of their own. Raises ConfigError for what is not there."""
+    reader = Path(config.reader)
+    if not (reader / "config.json").is_file():
+        raise ConfigError(f"reader: {reader} holds no reader (config.json)")
+    editors: dict[str, AnyEditor] = {}
+    for name, editor in config.editors.items():
+        editors[name] = editor
+        if isinstance(editor, Decoded):
+            model = _model(f"editors.{name}.model", editor.model)
+            editors[name] = editor.model_copy(update={"model": model})
+        if isinstance(editor, Trained):
+            models = tuple(_model(f"editors.{name}.models", model) for model in editor.models)
+            editors[name] = editor.model_copy(update={"models": models})
+    return config.model_copy(update={"reader": str(reader.resolve()), "editors": editors})
+
+
+def _model(key: str, model: str) -> str:
+    folder = Path(model)
+    if folder.is_dir():
+        return str(folder.resolve())
+    if folder.is_absolute() or model.startswith(".") or model.count("/") != 1:
+        raise ConfigError(f"{key}: {model} is neither a folder nor a name on the Hub (owner/name)")
+    return model
+
+
+def _frozen(run: Run, name: str, asked: EditSet, config: EvaluateConfig) -> Frozen:
+    """The set, chosen once: the same settings, data and reader find it again. Raises ConfigError, StorageError."""
+    from evaluation.edit_sets import written
+    from evaluation.trials import digest
+    from filters.reader import Reader
+    from shards.dataset import open_dataset
+    from shards.fingerprint import fingerprint
+    from shards.storage import NotFound
+
+    dataset = open_dataset(asked.dataset)
+    made_of = fingerprint(
+        {
+            **asked.model_dump(mode="json", exclude={"dataset", "digest"}), "dataset": dataset.manifest.sha256,
+            "reader": identity(config.reader), "unit": config.unit,
+        }
+    )  # fmt: skip
+    note = f"sets/{name}-{made_of[:8]}.json"
+    try:
+        found = Frozen(**json.loads(run.storage.read(note)))
+    except NotFound:
+        chosen, looked_at = _chosen(asked, Reader.load(config.reader))
+        if not chosen:
+            raise ConfigError(
+                f"sets.{name}: none of the {looked_at} edits of split {asked.split!r} can be judged"
+            ) from None
+        found = Frozen(name, f"sets/{name}-{made_of[:8]}.parquet", digest(chosen), len(chosen), looked_at)
+        run.storage.write(found.key, written(chosen, config.unit))
+        run.storage.write(
+            note, json.dumps({k: getattr(found, k) for k in found.__slots__}, indent=1).encode()
+        )
+    if asked.digest is not None and not found.digest.startswith(asked.digest):
+        raise ConfigError(
+            f"sets.{name}.digest: the set is {found.digest[:16]}, not {asked.digest[:16]}: other data, words or reader "
+            "than it was frozen with"
+        )
+    return found
+
+
+def _chosen(asked: EditSet, reader: Reader) -> tuple[list[Case], int]:
+    """The edits that count, and how many were looked at. Raises ConfigError for a picture that is broken."""
+    from evaluation.edit_sets import of_each
+    from evaluation.paraphrases import paraphrases
+    from evaluation.trials import Case, cases, judgeable, worded
+    from shards.dataset import open_dataset
+    from trainer.words import canonical_text
+
+    held = "held_out" if asked.words == "withheld" else "all"
+    try:
+        there = list(cases(open_dataset(asked.dataset), asked.split, held))  # type: ignore[arg-type]
+    except ValueError as error:
+        raise ConfigError(f"dataset: {one_line(error)}") from None
+    chosen = judgeable(there, reader)
+    if asked.words == "free":
+        chosen = worded(chosen, [(one.pair_id, one.language, one.text) for one in paraphrases()])
+    elif asked.words == "canonical":
+        chosen = [Case(c.row, canonical_text(c.text), c.before, c.truth, c.yaws) for c in chosen]
+    return of_each(chosen, asked.most), len(there)
+
+
+def routes(config: EvaluateConfig, sets: Sequence[Frozen]) -> list[Route]:
+    """One for each set, editor and copy. Raises ConfigError."""
+    from ray_jobs.recipes import Route
+    from ray_jobs.worker import StageSpec
+    from shards.fingerprint import fingerprint
+    from shards.run import Run
+    from shards.units import Unit
+
+    clip = None if config.clip is None else config.clip.model_dump(mode="json") | {"identity": _clip(config)}
+    version = _version()
+    found = []
+    for one in sets:
+        for name, editor in config.editors.items():
+            own = (editor.model,) if isinstance(editor, Decoded) else ("",)
+            copies = editor.models if isinstance(editor, Trained) else own
+            for copy, model in enumerate(copies):
+                about = editor.model_dump(mode="json") | {"name": name}
+                settings = {
+                    "set": {"name": one.name, "key": one.key}, "editor": about, "copy": copy, "batch": config.batch,
+                    "seed": config.seed, "reader": config.reader, "clip": clip,
+                }  # fmt: skip
+                shaping = {
+                    "stage": "edits", "version": version, "set": [one.name, one.digest], "unit": config.unit,
+                    "editor": {k: v for k, v in about.items() if k not in ("models", "model", "device")}, "copy": copy,
+                    "model": identity(model) if model else "", "seed": config.seed, "batch": config.batch,
+                    "reader": identity(config.reader), "clip": None if clip is None else clip["identity"],
+                }  # fmt: skip
+                route = f"{one.name}_{name}" + (f"_{copy + 1}" if len(copies) > 1 else "")
+                units = [Unit(route, index, config.unit) for index in range(-(-one.edits // config.unit))]
+                folder = Run.folder("edits", route, fingerprint(shaping))
+                found.append(Route(route, units, [StageSpec("edits", STAGE, settings, folder, config.pool)]))
+    return found
+
+
+def _version() -> int:
+    from evaluation.stage import EditAndMeasure
+
+    return EditAndMeasure.version
+
+
+def _clip(config: EvaluateConfig) -> str:
+    from filters.weights import ClipWeights, WeightsError
+
+    assert config.clip is not None
+    try:
+        return ClipWeights(config.clip.model, config.clip.weights).identity()
+    except WeightsError as error:
+        raise ConfigError(f"clip.model: {one_line(error)}") from None
+
+
+def identity(model: str) -> str:
+    """Of a folder: its weights and settings, byte by byte; of a name on the Hub: the name."""
+    folder = Path(model)
+    if not folder.is_dir():
+        return model
+    total = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.suffix in (".safetensors", ".json", ".txt") and path.is_file():
+            total.update(f"{path.relative_to(folder).as_posix()}\n".encode())
+            with path.open("rb") as file:
+                total.update(hashlib.file_digest(file, "sha256").digest())
+    return total.hexdigest()[:32]
+
+
+def table(report: Mapping[str, Any]) -> str:
+    """The figures as text, a table for each set."""
+    return "\n\n".join("\n".join(_lines(name, found)) for name, found in report["sets"].items())
+
+
+def _lines(name: str, found: Mapping[str, Any]) -> Iterator[str]:
+    yield f"{name}: {found['edits']} edits, sha256 {found['digest'][:16]}"
+    yield f"  {'editor':<16}{'right':>8}{'95%':>16}{'ahead of it':>24}{'asked':>7}{'failed':>8}{'PSNR':>7}{'s/edit':>8}"
+    for editor, figures in found["editors"].items():
+        success, ahead = figures["success"], figures["ahead"]
+        share = f"{success['mean']:.1%}" if success else "–"
+        sure = f"{success['low']:.1%} to {success['high']:.1%}" if success else ""
+        before = (
+            f"{100 * ahead['mean']:+.1f} ({100 * ahead['low']:+.1f} to {100 * ahead['high']:+.1f})"
+            if ahead
+            else ""
+        )
+        psnr = f"{figures['psnr']['mean']:.1f}" if figures["psnr"] else "–"
+        seconds = f"{figures['seconds']:.2f}" if "seconds" in figures else "–"
+        failed = sum(figures["failed"].values())
+        yield f"  {editor:<16}{share:>8}{sure:>16}{before:>24}{figures['asked']:>7}{failed:>8}{psnr:>7}{seconds:>8}"

@@ -1,0 +1,192 @@
+"""Editors are asked for a frozen set's edits; whatever they do, each edit is a row that says what became of it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from evaluation import stage as stage_module
+from evaluation.edit_sets import of_each, of_group, written
+from evaluation.editors import Asked, EditorMissing, Identity, Oracle, checked, editor
+from evaluation.stage import EditAndMeasure
+from evaluation.trials import cases, digest, judgeable
+from shards.attempts import Attempts
+from shards.dataset import open_dataset
+from shards.guard import RowGuard
+from shards.images import decode
+from shards.run import Run
+from shards.storage import open_storage
+from shards.tables import read_table
+from shards.units import Unit
+from tests.datasets import pair, publish
+from tests.readers import Sees
+
+EDITS, GROUP = 7, 3
+FOLDER = "edits-set_it-00000000"
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("stage")
+    rows = [pair(n, edit_prompt="move the mug 25% to the right", language="en") for n in range(EDITS)]
+    publish(open_storage(str(folder)), {"test": rows})
+    return open_dataset(str(folder))
+
+
+@pytest.fixture
+def run(dataset, tmp_path) -> Run:
+    found = Run.create_or_open(open_storage(str(tmp_path)), {"seed": 1})
+    found.storage.write("sets/set.parquet", written(list(cases(dataset)), GROUP))
+    return found
+
+
+def stage(run, dataset, monkeypatch, asked) -> EditAndMeasure:
+    monkeypatch.setattr("filters.reader.Reader.load", lambda _: Sees(dataset))
+    monkeypatch.setattr(stage_module, "editor", lambda *_: asked)
+    settings = {
+        "set": {"name": "set", "key": "sets/set.parquet"}, "editor": {"name": "it"}, "copy": 0, "batch": 2,
+        "seed": 0, "reader": "", "clip": None,
+    }  # fmt: skip
+    return EditAndMeasure(run_uri=run.storage.uri, folder=FOLDER, inputs={}, settings=settings)
+
+
+def results(run, dataset, monkeypatch, asked) -> list[dict]:
+    made = stage(run, dataset, monkeypatch, asked)
+    found = []
+    for index in range(-(-EDITS // GROUP)):
+        unit = Unit("set_it", index, GROUP)
+        report = made(unit, RowGuard(Attempts(run.storage, FOLDER), unit.id, 1))
+        rows = read_table(run.storage, run.shard_key(FOLDER, unit.id)).to_pylist()
+        assert report.rows == len(rows) == sum(report.counts.values())
+        found += rows
+    return found
+
+
+class Wilful(Oracle):
+    """Does what `ways` says of the edit by its number, which stands in its picture's shade; else what it should."""
+
+    def __init__(self, dataset, ways):
+        self.ways = {case.before.tobytes(): ways.get(n) for n, case in enumerate(cases(dataset))}
+
+    def expresses(self, asked):
+        return self.ways[asked.image.tobytes()] != "unasked"
+
+    def __call__(self, asked):
+        return [self._one(one) for one in asked]
+
+    def _one(self, one):
+        match self.ways[one.image.tobytes()]:
+            case "raise":
+                raise RuntimeError("no such colour\nand more")
+            case "nothing":
+                return None
+            case "size":
+                return one.truth[:-1]
+            case "nan":
+                return np.full(one.truth.shape, np.nan)
+        return one.truth
+
+
+def test_a_frozen_set_is_read_back_group_by_group_as_it_was(dataset, run):
+    there = [case for group in range(3) for case in of_group(run.storage, "sets/set.parquet", group)]
+    chosen = list(cases(dataset))
+    assert digest(there) == digest(chosen) and [c.text for c in there] == [c.text for c in chosen]
+    assert len(of_group(run.storage, "sets/set.parquet", 2)) == 1
+    assert len(judgeable(there, Sees(dataset))) == EDITS
+    assert [case.row["pair_id"] for case in of_each(there, 2)] == [case.row["pair_id"] for case in there[:2]]
+
+
+def test_the_oracle_is_right_and_the_identity_keeps_all_and_changes_nothing(dataset, run, monkeypatch):
+    rows = results(run, dataset, monkeypatch, Oracle())
+    assert [row["outcome"] for row in rows] == ["right"] * EDITS and all(all(row["within"]) for row in rows)
+    assert np.array_equal(decode(rows[0]["edited"]), next(cases(dataset)).truth)
+    assert all(row["off"] == 0 and row["price"] == 0 and row["seconds"] > 0 for row in rows)
+    run.storage.delete(run.shard_key(FOLDER, "set_it-0000000"))
+    run.storage.delete(run.shard_key(FOLDER, "set_it-0000001"))
+    run.storage.delete(run.shard_key(FOLDER, "set_it-0000002"))
+    rows = results(run, dataset, monkeypatch, Identity())
+    assert [(row["outcome"], row["reason"]) for row in rows] == [("wrong", "wrong_way")] * EDITS
+    assert all(row["psnr"] == 99 and row["ssim"] == pytest.approx(1) for row in rows)
+    assert not any(row["within"][0] for row in rows)
+
+
+def test_an_editor_that_fails_costs_that_edit_and_no_other(dataset, run, monkeypatch):
+    ways = {0: "raise", 1: "nothing", 2: "size", 3: "nan", 5: "unasked"}
+    rows = results(run, dataset, monkeypatch, Wilful(dataset, ways))
+    assert [(row["outcome"], row["reason"]) for row in rows] == [
+        ("failed", "error_RuntimeError"), ("failed", "nothing"), ("failed", "wrong_size"), ("failed", "not_finite"),
+        ("right", None), ("not_expressible", None), ("right", None),
+    ]  # fmt: skip
+    assert rows[0]["message"] == "no such colour" and all(row["edited"] is None for row in rows[:4])
+
+
+def test_an_editor_that_gives_too_few_pictures_failed_at_the_rest(dataset, run, monkeypatch):
+    class Short(Oracle):
+        def __call__(self, asked):
+            return super().__call__(asked)[:1]
+
+    rows = results(run, dataset, monkeypatch, Short())
+    assert [row["outcome"] for row in rows] == ["right", "failed", "right"] * 2 + ["right"]
+
+
+def test_an_edit_that_kills_its_worker_is_a_row_that_says_so(dataset, run, monkeypatch):
+    made = stage(run, dataset, monkeypatch, Oracle())
+    attempts, unit = Attempts(run.storage, FOLDER), Unit("set_it", 0, GROUP)
+    for _ in range(2):
+        attempts.begin_row(unit.id, 1)
+    made(unit, RowGuard(attempts, unit.id, 3))
+    rows = read_table(run.storage, run.shard_key(FOLDER, unit.id)).to_pylist()
+    assert [row["reason"] for row in rows] == [None, "killed_its_worker", None]
+
+
+@pytest.mark.parametrize(
+    ("picture", "reason"),
+    [
+        (None, "nothing"),
+        (np.zeros((4, 5, 3), np.uint8), "wrong_size"),
+        (np.full((4, 4, 3), np.inf), "not_finite"),
+        (np.full((4, 4, 3), 300.4), None),
+    ],
+)
+def test_what_an_editor_gives_back_is_looked_at(picture, reason):
+    found, said = checked(picture, np.zeros((4, 4, 3), np.uint8))
+    assert said == reason
+    assert (found is None) == (reason is not None)
+    if found is not None:
+        assert found.dtype == np.uint8 and (found == 255).all()
+
+
+def test_editors_of_diffusers_edit_by_instruction_and_by_caption(tmp_path):
+    """The starter model as SDEdit; a pipeline that there is not, and a model that is none, are said in one line."""
+    from tests.trainer.test_step import STARTER
+
+    settings = {
+        "kind": "sdedit", "models": [str(STARTER)], "revision": None, "device": "cpu", "steps": 2, "text": 2.0,
+        "strength": 0.9,
+    }  # fmt: skip
+    made = editor(settings, 0)
+    picture = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
+    asked = [
+        Asked(picture, "make it red", seed, "recolor", "a mug", "a red mug", picture) for seed in (1, 1, 2)
+    ]
+    one, same, other = made(asked)
+    assert one.shape == (64, 64, 3)
+    assert np.abs(one - same).max() <= 2 < np.abs(one - other).max()  # of a batch, sums are in another order
+    assert not made.expresses(Asked(picture, "", 1, "recolor", None, None, picture))
+    with pytest.raises(EditorMissing, match="no pipeline 'NoSuchPipeline'"):
+        editor(
+            {
+                **settings,
+                "kind": "diffusers",
+                "pipeline": "NoSuchPipeline",
+                "by_captions": False,
+                "options": {},
+            },
+            0,
+        )
+    with pytest.raises(EditorMissing, match="is no StableDiffusionImg2ImgPipeline"):
+        editor({**settings, "models": [str(tmp_path)]}, 0)
+    with pytest.raises(EditorMissing, match="holds no editor"):
+        editor(
+            {**settings, "kind": "spatialpix", "models": [str(tmp_path)], "image": 1.0, "dynamic": "none"}, 0
+        )

@@ -1,0 +1,88 @@
+"""Figures of an evaluation: shares, intervals, what is ahead of what, and what could not be asked."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from evaluation.results import TOLERANCES
+from evaluation.table import summary
+from evaluation.trials import chance, holm
+
+
+def row(edit, editor, right, copy=0, kind="move", scene=None, **changes):
+    return {
+        "pair_id": f"edit-{edit}", "scene_id": f"scene-{edit if scene is None else scene}", "edit_kind": kind,
+        "language": "vi" if edit % 2 else "en", "edit_set": "spatial", "editor": editor, "copy": copy,
+        "outcome": "right" if right else "wrong", "reason": None if right else "named_off",
+        "within": [right] * len(TOLERANCES), "psnr": 30.0 + edit % 3, "ssim": 0.9, "clip_image": None,
+        "clip_direction": None, "seconds": 0.5, "memory_mb": 100.0, "price": 0.25, **changes,
+    }  # fmt: skip
+
+
+def test_copies_are_averaged_edit_by_edit_and_each_is_told():
+    rows = [row(n, "ours", n < 6, copy=0) for n in range(10)] + [
+        row(n, "ours", n < 8, copy=1) for n in range(10)
+    ]
+    figures = summary(rows, ["ours"])["spatial"]["editors"]["ours"]
+    assert figures["success"]["mean"] == pytest.approx(0.7) and figures["copies"] == pytest.approx([0.6, 0.8])
+    assert figures["success"]["low"] < 0.7 < figures["success"]["high"]
+    assert figures["asked"] == 10 and figures["price"] == pytest.approx(5) and figures["seconds"] == 0.5
+    assert figures["languages"]["en"]["edits"] == 5
+    assert figures["clip_image"] is None and figures["psnr"]["mean"] == pytest.approx(30.9)
+
+
+def test_a_failure_is_an_edit_that_is_wrong_and_what_cannot_be_said_is_none():
+    failed = {"outcome": "failed", "reason": "not_finite", "within": None, "psnr": None, "ssim": None}
+    rows = [row(n, "ours", True) for n in range(8)]
+    rows += [row(n, "other", False, **(failed if n < 2 else {"outcome": "not_expressible", "reason": None}))
+             for n in range(4)] + [row(n, "other", True) for n in range(4, 8)]  # fmt: skip
+    found = summary(rows, ["ours", "other"])["spatial"]["editors"]["other"]
+    assert found["success"]["mean"] == pytest.approx(4 / 6)
+    assert (found["asked"], found["not_expressible"], found["failed"]) == (6, 2, {"not_finite": 2})
+    assert found["curve"][0]["share"] == pytest.approx(4 / 6)
+    assert found["ahead"]["edits"] == 6 and found["ahead"]["mean"] == pytest.approx(2 / 6)
+
+
+def test_an_editor_that_can_be_asked_nothing_has_no_figures():
+    rows = [row(n, "ours", True) for n in range(3)]
+    rows += [row(n, "other", False, outcome="not_expressible", within=None) for n in range(3)]
+    found = summary(rows, ["ours", "other"])["spatial"]["editors"]["other"]
+    assert found["success"] is None and found["ahead"] is None and found["asked"] == 0
+
+
+def test_scenes_of_which_all_edits_go_alike_leave_a_wide_interval():
+    alike = [row(n, "ours", n < 50, scene=n // 50) for n in range(100)]  # two scenes
+    apart = [row(n, "ours", n < 50) for n in range(100)]
+    widths = []
+    for rows in (alike, apart):
+        success = summary(rows, ["ours"])["spatial"]["editors"]["ours"]["success"]
+        widths.append(success["high"] - success["low"])
+    assert widths[0] > 0.9 > 0.3 > widths[1]
+
+
+def test_a_difference_is_sure_where_there_is_one_kind_by_kind():
+    rng = np.random.default_rng(0)
+    rows = []
+    for n in range(120):
+        kind = ("move", "swap", "resize")[n % 3]
+        rows.append(row(n, "ours", bool(rng.random() < (0.8 if kind == "move" else 0.5)), kind=kind))
+        rows.append(row(n, "other", bool(rng.random() < (0.2 if kind == "move" else 0.5)), kind=kind))
+    found = summary(rows, ["ours", "other"])["spatial"]["editors"]["other"]
+    kinds = found["ahead_kinds"]
+    assert kinds["move"]["p"] < 0.01 and kinds["swap"]["p"] > 0.05 and kinds["resize"]["p"] > 0.05
+    assert kinds["move"]["edits"] == 40
+
+
+def test_p_is_what_it_says_where_there_is_no_difference():
+    """Of tests without a difference about one in twenty is below 0.05."""
+    rng = np.random.default_rng(1)
+    found = [
+        chance(rng.normal(size=60), [str(n) for n in range(60)], seed=turn, draws=400) for turn in range(300)
+    ]
+    assert 0.01 < np.mean(np.array(found) < 0.05) < 0.11
+
+
+def test_holm_corrects_the_smallest_most_and_keeps_the_order():
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.5, 0.9]) == [1.0, 1.0] and holm([]) == []

@@ -1,0 +1,196 @@
+"""Editors are tried on frozen sets by one command, which goes on where it stopped and says what is wrong."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+
+import numpy as np
+import pytest
+import yaml
+
+from evaluation.edit_sets import written
+from evaluation.results import RESULTS, TOLERANCES
+from evaluation.trials import cases, digest
+from ray_jobs import __main__ as command
+from ray_jobs import evaluate_page
+from ray_jobs.config import ConfigError, check
+from ray_jobs.config_evaluate import EvaluateConfig
+from ray_jobs.evaluate import Frozen, identity, routes, table
+from ray_jobs.progress import Counted, Progress
+from shards.dataset import open_dataset
+from shards.images import encode
+from shards.run import Run
+from shards.storage import open_storage
+from shards.tables import from_rows
+from shards.units import Unit
+from tests.datasets import pair, publish
+from tests.ray_jobs.test_progress import report as unit_report
+from tests.trainer.test_step import STARTER
+
+READER = STARTER.parent / "reader"
+BOUNDS = {"identity": {"kind": "identity"}, "oracle": {"kind": "oracle"}}
+
+
+def configured(folder, **changes) -> EvaluateConfig:
+    values = {
+        "out": str(folder / "out"), "sets": {"spatial": {"dataset": str(folder / "data")}}, "editors": BOUNDS,
+        "unit": 4, "batch": 2, "reader": str(READER),
+    }  # fmt: skip
+    return check(EvaluateConfig, values | changes, "test")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"editors": {}}, "editors"),
+        ({"editors": {"Ours": {"kind": "identity"}}}, "editors.Ours"),
+        ({"editors": {"ours": {"kind": "magic"}}}, "editors.ours"),
+        ({"editors": {"ours": {"kind": "spatialpix", "models": []}}}, "models"),
+        ({"editors": {"ours": {"kind": "sdedit", "models": ["a/b"], "strength": 1.5}}}, "strength"),
+        ({"batch": 8}, "batch: 8 edits at once do not fit a unit of 4"),
+        ({"sets": {"spatial": {"dataset": "d", "words": "free verse"}}}, "words"),
+    ],
+)
+def test_a_configuration_that_cannot_be_is_named(tmp_path, changes, said):
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        configured(tmp_path, **changes)
+
+
+def test_what_is_not_there_is_one_line_before_anything_starts(tmp_path, capsys):
+    file = tmp_path / "evaluate.yaml"
+    for changes, said in (
+        ({"reader": "nowhere"}, "reader: nowhere holds no reader"),
+        (
+            {"editors": {"ours": {"kind": "spatialpix", "models": ["./nowhere"]}}},
+            "editors.ours.models: ./nowhere",
+        ),
+    ):
+        file.write_text(yaml.safe_dump(configured(tmp_path).model_dump(mode="json") | changes))
+        assert command.main(["evaluate", "--config", str(file)]) == 2
+        error = capsys.readouterr().err
+        assert error.startswith(f"error: {said}") and error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_results_are_filed_by_what_they_depend_on(tmp_path):
+    """Another model in the folder of the same name is asked anew; a faster machine or a further editor is not."""
+    one = Frozen("spatial", "sets/x.parquet", "ab" * 32, 10, 12)
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "weights.safetensors").write_bytes(b"1")
+    ours = {"ours": {"kind": "spatialpix", "models": [str(model), str(model)]}}
+
+    def folders(**changes):
+        return {r.name: r.folders["edits"] for r in routes(configured(tmp_path, **changes), [one])}
+
+    first = folders(editors=ours)
+    assert list(first) == ["spatial_ours_1", "spatial_ours_2"] and len(set(first.values())) == 2
+    more = folders(editors=ours | BOUNDS, pool={"num_cpus": 2})
+    assert first.items() <= more.items() and "spatial_oracle" in more
+    assert folders(editors={"ours": ours["ours"] | {"steps": 9}}) != first
+    assert [len(route.units) for route in routes(configured(tmp_path), [one])] == [3, 3]
+    known = identity(str(model))
+    (model / "weights.safetensors").write_bytes(b"2")
+    assert identity(str(model)) != known and folders(editors=ours) != first
+
+
+def row(number, editor, right, reason=None):
+    return {
+        "pair_id": f"blender-0000000-{number:07d}", "scene_id": f"scene-{number}", "edit_kind": "move",
+        "language": "en", "edit_set": "spatial", "editor": editor, "copy": 0,
+        "outcome": "right" if right else "wrong", "reason": reason, "within": [right] * len(TOLERANCES),
+        "psnr": 30.0, "ssim": 0.9, "seconds": 1.0, "memory_mb": 10.0, "price": 0.0,
+    }  # fmt: skip
+
+
+def test_the_page_shows_the_table_and_the_same_edits_by_every_editor(tmp_path):
+    rows = [pair(n, edit_prompt="move the mug <25%> to the right") for n in range(5)]
+    publish(open_storage(str(tmp_path / "data")), {"test": rows})
+    chosen = list(cases(open_dataset(str(tmp_path / "data"))))
+    config = configured(tmp_path, editors={"first": {"kind": "oracle"}, "second": {"kind": "identity"}})
+    run = Run.create_or_open(open_storage(config.out), {"seed": 1})
+    run.storage.write("sets/x.parquet", written(chosen, config.unit))
+    one = Frozen("spatial", "sets/x.parquet", digest(chosen), 5, 6)
+    folders = {}
+    for route in routes(config, [one]):
+        folders[route.name] = route.folders["edits"]
+        editor = route.name.removeprefix("spatial_")
+        for unit in route.units:
+            some = [
+                row(n, editor, editor == "first", None if editor == "first" else "named_off")
+                | {"edited": encode(chosen[n].truth if editor == "first" else chosen[n].before)}
+                for n in unit.rows
+                if n < 5
+            ]
+            if (editor, unit.index) != ("second", 1):  # a unit that is missing
+                run.commit(route.folders["edits"], unit, from_rows(some, RESULTS), {"right": len(some)})
+    report = evaluate_page.write(run, config, [one], folders)
+    assert json.loads(run.storage.read("report.json")) == report
+    assert report["sets"]["spatial"]["editors"]["first"]["success"]["mean"] == 1
+    page = run.storage.read("report.html").decode()
+    assert page.count("<article") == 5 and page.count("<polyline") == 2
+    assert "&lt;25%&gt;" in page and "<25%>" not in page and "<script" not in page
+    assert page.count('<figure class="right"') == 5 and page.count('<figure class="wrong"') == 4
+    assert page.count("not made") == 1
+    text = table(report)
+    assert "first" in text and "100.0%" in text and f"sha256 {one.digest[:16]}" in text
+
+
+def test_progress_speaks_of_edits():
+    counted = Counted("edits", "right", ("wrong", "failed"), ("right", "wrong", "failed"))
+    now = [0.0]
+    progress = Progress(2, "edits", lambda _: None, io.StringIO(), clock=lambda: now[0], counted=counted)
+    progress.unit(Unit("x", 0, 4), [unit_report(0, "edits", right=1, wrong__named_off=3)], None)
+    now[0] = 60.0
+    assert progress.line() == "1/2 units  4.0 edits/min  right 1  wrong 3 (named_off 3)  60 s left"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_editors_are_tried_on_renders_and_the_command_goes_on(tmp_path, capsys):
+    """Real renders, the real reader: the oracle is right in all, the identity in hardly any; a set that is another one
+    than was frozen is refused; an editor that is added is asked, and nobody else again."""
+    run, data = str(tmp_path / "run"), str(tmp_path / "data")
+    assert command.main(
+        ["generate", "--config", "configs/starter.yaml", "--out", run, "--set", "seed=77",
+         "--set", "routes.blender.units=1", "--set", "routes.blender.unit_size=24"]
+    ) == 0  # fmt: skip
+    assert command.main(
+        ["publish", "--run", run, "--to", data, "--version", "1.0.0", "--config", "configs/publish.yaml",
+         "--set", "splits.train=0", "--set", "splits.validation=0", "--set", "splits.test=1",
+         "--set", "splits.held_out=0", "--set", "inverse=false"]
+    ) == 0  # fmt: skip
+    capsys.readouterr()
+    values = configured(tmp_path).model_dump(mode="json") | {"pool": {"size": 1, "num_cpus": 0.5}}
+    file = tmp_path / "evaluate.yaml"
+
+    def evaluated(**changes) -> tuple[int, str, str]:
+        file.write_text(yaml.safe_dump(values | changes))
+        code = command.main(["evaluate", "--config", str(file)])
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    code, out, err = evaluated()
+    assert code == 0, err
+    report = json.loads((tmp_path / "out/report.json").read_text())["sets"]["spatial"]
+    assert report["edits"] >= 8
+    assert (
+        report["editors"]["oracle"]["success"]["mean"] == 1
+    )  # only edits that it is right in are in the set
+    assert report["editors"]["identity"]["success"]["mean"] <= 0.3
+    assert report["editors"]["identity"]["psnr"]["mean"] == 99
+    known = report["digest"]
+    shards = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("part-*.parquet")}
+    more = BOUNDS | {"decoded": {"kind": "decoded", "model": str(STARTER)}}
+    sets = {"spatial": {"dataset": data, "digest": known[:16]}}
+    code, out, err = evaluated(editors=more, sets=sets)
+    assert code == 0, err
+    assert all(path.stat().st_mtime_ns == was for path, was in shards.items())
+    found = json.loads((tmp_path / "out/report.json").read_text())["sets"]["spatial"]["editors"]
+    assert found["decoded"]["success"]["mean"] >= 0.5 and 20 < found["decoded"]["psnr"]["mean"] < 99
+    assert "decoded" in out and np.isfinite(found["decoded"]["ssim"]["mean"])
+    sets = {"spatial": {"dataset": data, "digest": "0123456789abcdef"}}
+    code, _, err = evaluated(sets=sets)
+    assert code == 2 and "sets.spatial.digest" in err
