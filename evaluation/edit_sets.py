@@ -20,7 +20,7 @@ SET = PAIRS.empty_table().select(COLUMNS).schema
 
 def written(chosen: Sequence[Case], group: int) -> bytes:
     """The set's file. group: edits of a row group."""
-    rows = [{**{name: case.row[name] for name in COLUMNS}, "edit_prompt": case.text} for case in chosen]
+    rows = [{**{name: case.row.get(name) for name in COLUMNS}, "edit_prompt": case.text} for case in chosen]
     buffer = io.BytesIO()
     with table_writer(buffer, SET) as writer:
         for start in range(0, len(rows), group):

@@ -11,10 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from shards.images import Pixels
+
+_EDGE = 16  # pixels: edges that diffusers' pipelines take are multiples of 8 or 16
 
 
 class EditorMissing(Exception):
@@ -24,7 +27,7 @@ class EditorMissing(Exception):
 @dataclass(frozen=True, slots=True, eq=False)
 class Asked:
     """An edit that is asked for. image, truth: (h, w, 3) uint8. seed: of this edit alone. kind: of the edit. captions:
-    of the picture before and after, where there are any."""
+    of the picture before and after, and the true picture, where there are any."""
 
     image: Pixels
     text: str
@@ -32,7 +35,7 @@ class Asked:
     kind: str
     caption_before: str | None
     caption_after: str | None
-    truth: Pixels
+    truth: Pixels | None
 
 
 class Editor(Protocol):
@@ -65,10 +68,10 @@ class Oracle:
     price = 0.0
 
     def expresses(self, asked: Asked) -> bool:
-        return True
+        return asked.truth is not None
 
     def __call__(self, asked: Sequence[Asked]) -> list[Pixels]:
-        return [one.truth for one in asked]
+        return [one.truth for one in asked if one.truth is not None]
 
 
 class Decoded:
@@ -87,13 +90,14 @@ class Decoded:
         self._scale = float(self._frozen.vae.config.scaling_factor)
 
     def expresses(self, asked: Asked) -> bool:
-        return True
+        return asked.truth is not None
 
     def __call__(self, asked: Sequence[Asked]) -> list[Pixels]:
         import torch
 
+        truths = [one.truth for one in asked if one.truth is not None]
         with torch.no_grad():
-            latents = self._frozen.source(self._frozen.pixels([one.truth for one in asked])) * self._scale
+            latents = self._frozen.source(self._frozen.pixels(truths)) * self._scale
             return list(self._frozen.decode(latents).cpu().numpy())
 
 
@@ -177,15 +181,21 @@ class Diffusers:
         from PIL import Image
 
         said = [one.caption_after if self._by_captions else one.text for one in asked]
+        height, width = asked[0].image.shape[:2]
+        fits = max(_EDGE, width // _EDGE * _EDGE), max(_EDGE, height // _EDGE * _EDGE)
+        pictures = [Image.fromarray(one.image) for one in asked]
         result = self._pipeline(
             prompt=said,
-            image=[Image.fromarray(one.image) for one in asked],
+            image=[picture if picture.size == fits else picture.resize(fits) for picture in pictures],
             generator=[self._generator().manual_seed(one.seed) for one in asked],
             num_inference_steps=self._steps,
             output_type="np",
             **self._options,
         )
-        return [np.rint(picture * 255) for picture in result.images]
+        made = [np.rint(picture * 255) for picture in result.images]
+        if fits == (width, height):
+            return made
+        return [np.asarray(cv2.resize(one, (width, height), interpolation=cv2.INTER_CUBIC)) for one in made]
 
 
 def editor(settings: Mapping[str, Any], copy: int) -> Editor:

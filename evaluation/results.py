@@ -10,6 +10,7 @@ TOLERANCES = (0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2)
 """Shares of the width, for curves of success against the error that is allowed; `spatial.NAMED` is among them."""
 
 RIGHT, WRONG, FAILED, UNASKED = "right", "wrong", "failed", "not_expressible"
+MADE = "made"  # of an edit that nobody can judge: there is a picture, and it is measured
 
 RESULTS = with_features(
     pa.schema(
@@ -23,7 +24,7 @@ RESULTS = with_features(
             ("copy", pa.int32()),  # which of several trainings of the editor
             ("text", pa.string()),
             ("edited", IMAGE),  # null where there is none
-            ("outcome", pa.string()),  # right, wrong, failed, not_expressible
+            ("outcome", pa.string()),  # right, wrong, made, failed, not_expressible
             ("reason", pa.string()),  # why it is wrong, as in `evaluation.spatial`, or how the editor failed
             ("message", pa.string()),  # what an editor that failed said
             ("off", pa.float32()),  # largest distance of a named thing from its place, shares of the width
@@ -31,6 +32,8 @@ RESULTS = with_features(
             ("psnr", pa.float32()),  # where nothing was to change, against the source
             ("ssim", pa.float32()),
             ("kept_share", pa.float32()),
+            ("l1", pa.float32()),  # against the true picture, where there is one; of values of 0 to 1
+            ("l2", pa.float32()),
             ("clip_image", pa.float32()),
             ("clip_direction", pa.float32()),
             ("seconds", pa.float32()),  # of the editor, its batch's time shared

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from evaluation.editors import Asked, checked, editor
 from evaluation.preserved import preserved
-from evaluation.results import FAILED, RESULTS, RIGHT, TOLERANCES, UNASKED, WRONG
+from evaluation.results import FAILED, MADE, RESULTS, RIGHT, TOLERANCES, UNASKED, WRONG
 from evaluation.spatial import judge, seen
 from shards.guard import RowGuard
 from shards.images import Pixels, encode
@@ -31,6 +31,7 @@ from shards.units import Unit, UnitReport
 if TYPE_CHECKING:  # the driver asks this module for the stage's version, and loads no torch for it
     from evaluation.trials import Case
     from filters.clip import ClipJudge
+    from filters.reader import Sighting
 
 _LONGEST = 300  # characters of what an editor says of its failure
 
@@ -86,7 +87,7 @@ class EditAndMeasure:
             waiting.append(self._measuring.submit(self._rows, cases, made))
         rows = [row for one in waiting for row in one.result()]
         counts = Counter(
-            row["outcome"] if row["outcome"] in (RIGHT, UNASKED) else f"{row['outcome']}:{row['reason']}"
+            f"{row['outcome']}:{row['reason']}" if row["outcome"] in (WRONG, FAILED) else row["outcome"]
             for row in rows
         )
         won = self._run.commit(self._folder, unit, from_rows(rows, RESULTS), counts)
@@ -98,10 +99,14 @@ class EditAndMeasure:
     def _made(self, cases: Sequence[Case]) -> list[Made | None]:
         """None for edits that cannot be said to this editor."""
         asked = [self._asked(case) for case in cases]
-        places = [place for place, one in enumerate(asked) if self._editor.expresses(one)]
+        sizes: dict[tuple[int, ...], list[int]] = {}
+        for place, one in enumerate(asked):
+            if self._editor.expresses(one):
+                sizes.setdefault(one.image.shape, []).append(place)
         found: list[Made | None] = [None] * len(cases)
-        for place, made in zip(places, self._together([asked[place] for place in places]), strict=True):
-            found[place] = made
+        for places in sizes.values():
+            for place, made in zip(places, self._together([asked[at] for at in places]), strict=True):
+                found[place] = made
         return found
 
     def _together(self, asked: Sequence[Asked]) -> list[Made]:
@@ -126,8 +131,8 @@ class EditAndMeasure:
         return Asked(case.before, case.text, case.seed + self._seed, case.kind, *captions, case.truth)
 
     def _rows(self, cases: Sequence[Case], made: Sequence[Made | None]) -> list[dict[str, Any]]:
-        there = [one.picture for one in made if one is not None and one.picture is not None]
-        read = iter(self._reader.read(np.stack(there)) if there else ())
+        read = iter(self._read([one.picture for case, one in zip(cases, made, strict=True)
+                                if case.judged and one is not None and one.picture is not None]))  # fmt: skip
         scores = iter(self._scores(cases, made))
         rows = []
         for case, one, scored in zip(cases, made, scores, strict=True):
@@ -143,21 +148,18 @@ class EditAndMeasure:
             if one.picture is None:
                 rows.append(row | {"outcome": FAILED, "reason": one.reason, "message": one.message})
                 continue
-            found = seen(next(read))
-            outcome = judge(case.row, found, case.yaws)
-            kept = preserved(case.row, case.before, one.picture)
-            row |= {
-                "edited": encode(one.picture),
-                "outcome": RIGHT if outcome.success else WRONG,
-                "reason": outcome.reason,
-                "off": outcome.off,
-                "within": [judge(case.row, found, case.yaws, most).success for most in TOLERANCES],
-                **scored,
-            }
-            if kept is not None:
-                row |= {"psnr": kept.psnr, "ssim": kept.ssim, "kept_share": kept.share}
+            row |= {"edited": encode(one.picture), "outcome": MADE, **scored}
+            if case.truth is not None:
+                off = (one.picture.astype(np.float64) - case.truth.astype(np.float64)) / 255
+                row |= {"l1": float(np.abs(off).mean()), "l2": float(np.square(off).mean())}
+            if case.judged:
+                row |= _judged(case, one.picture, next(read))
             rows.append(row)
         return rows
+
+    def _read(self, pictures: Sequence[Pixels]) -> list[Sequence[Sighting]]:
+        """Those of one size together: of a set that can be judged all are of one."""
+        return list(self._reader.read(np.stack(pictures))) if pictures else []
 
     def _scores(self, cases: Sequence[Case], made: Sequence[Made | None]) -> list[dict[str, float | None]]:
         """CLIP's, of each case; nothing where there is no picture, no caption, or no CLIP."""
@@ -177,6 +179,21 @@ class EditAndMeasure:
                 said = answer.similarities
                 found[place] = {"clip_image": said.clip_image, "clip_direction": said.clip_direction}
         return found
+
+
+def _judged(case: Case, picture: Pixels, sightings: Sequence[Sighting]) -> dict[str, Any]:
+    found = seen(sightings)
+    outcome = judge(case.row, found, case.yaws)
+    row: dict[str, Any] = {
+        "outcome": RIGHT if outcome.success else WRONG,
+        "reason": outcome.reason,
+        "off": outcome.off,
+        "within": [judge(case.row, found, case.yaws, most).success for most in TOLERANCES],
+    }
+    kept = preserved(case.row, case.before, picture)
+    if kept is not None:
+        row |= {"psnr": kept.psnr, "ssim": kept.ssim, "kept_share": kept.share}
+    return row
 
 
 def _clip(settings: Mapping[str, Any] | None) -> ClipJudge | None:

@@ -14,15 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from evaluation.results import FAILED, RIGHT, TOLERANCES, UNASKED
+from evaluation.results import FAILED, MADE, RIGHT, TOLERANCES, UNASKED
 from evaluation.trials import chance, holm, interval
 
 COLUMNS = (
     "pair_id", "scene_id", "edit_kind", "language", "edit_set", "editor", "copy", "outcome", "reason", "within",
-    "psnr", "ssim", "clip_image", "clip_direction", "seconds", "memory_mb", "price",
+    "psnr", "ssim", "l1", "l2", "clip_image", "clip_direction", "seconds", "memory_mb", "price",
 )  # fmt: skip
 Row = Mapping[str, Any]
-_MEASURES = ("psnr", "ssim", "clip_image", "clip_direction")
+_MEASURES = ("psnr", "ssim", "l1", "l2", "clip_image", "clip_direction")
 
 
 def summary(rows: Sequence[Row], editors: Sequence[str]) -> dict[str, Any]:
@@ -38,7 +38,9 @@ def _of_set(rows: Sequence[Row], editors: Sequence[str]) -> dict[str, Any]:
     own = {name: [row for row in rows if row["editor"] == name] for name in editors}
     own = {name: some for name, some in own.items() if some}
     first = next(iter(own))
-    success = {name: _success(some) for name, some in own.items()}
+    # Of a set that nobody can judge none is right or wrong, whoever failed.
+    judged = not any(row["outcome"] == MADE for row in rows)
+    success = {name: _success(some) if judged else {} for name, some in own.items()}
     about = {row["pair_id"]: row for row in rows}
     found = {}
     for name, some in own.items():
@@ -60,21 +62,22 @@ def _success(rows: Sequence[Row]) -> dict[str, float]:
 def _of_editor(rows: Sequence[Row], success: Mapping[str, float], about: Mapping[str, Row]) -> dict[str, Any]:
     asked = [row for row in rows if row["outcome"] != UNASKED]
     copies = sorted({int(row["copy"]) for row in rows})
+    tried = {row["pair_id"] for row in asked}
     figures: dict[str, Any] = {
-        "asked": len(success),
-        "not_expressible": len({row["pair_id"] for row in rows} - success.keys()),
+        "asked": len(tried),
+        "not_expressible": len({row["pair_id"] for row in rows} - tried),
         "failed": Counter(row["reason"] for row in asked if row["outcome"] == FAILED),
         "success": _interval(success, about) if success else None,
         "copies": [
             float(np.mean([row["outcome"] == RIGHT for row in asked if row["copy"] == copy]))
             for copy in copies
         ]
-        if asked
+        if success
         else [],
         "kinds": _shares(success, about, "edit_kind"),
         "languages": _shares(success, about, "language"),
-        "reasons": dict(Counter(row["reason"] or RIGHT for row in asked).most_common()),
-        "curve": _curve(asked),
+        "reasons": dict(Counter(row["reason"] or row["outcome"] for row in asked).most_common()),
+        "curve": _curve(asked) if success else [],
     }
     for name in _MEASURES:
         values: dict[str, list[float]] = defaultdict(list)

@@ -37,17 +37,23 @@ COLUMNS = (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Case:
-    """An edit to be tried. text: what the editor is told. before, truth: (h, w, 3) uint8. yaws: as `judge` wants."""
+    """An edit to be tried. text: what the editor is told. before, truth: (h, w, 3) uint8; of other people's benchmarks
+    some have no true picture. yaws: as `judge` wants."""
 
     row: Row
     text: str
     before: Pixels
-    truth: Pixels
+    truth: Pixels | None
     yaws: Mapping[str, float]
 
     @property
     def kind(self) -> str:
         return str(self.row["edit_kind"])
+
+    @property
+    def judged(self) -> bool:
+        """Whether it is known what is to be where: the edit can be right or wrong."""
+        return bool(self.row.get("operations"))
 
     @property
     def seed(self) -> int:
@@ -102,11 +108,12 @@ def case_of(row: Row, templates: Chosen = "all", side: int | None = None) -> Cas
         with suppress(SpatialError):
             text = say(parse(text, language), language, draw, templates=templates, lexicon=Lexicon.default())
     try:
-        before, truth = (decode(row[name]) for name in ("original_image", "edited_image"))
+        before = decode(row["original_image"])
+        truth = None if row["edited_image"] is None else decode(row["edited_image"])
     except ValueError as error:
         raise ValueError(f"pair {row['pair_id']}: {error}") from None
     if side is not None:
-        before, truth = squeezed(before, side), squeezed(truth, side)
+        before, truth = squeezed(before, side), None if truth is None else squeezed(truth, side)
     return Case(row, text, before, truth, _yaws(row))
 
 
@@ -127,11 +134,14 @@ def judgeable(tried: Sequence[Case], reader: Reader, batch: int = 64) -> list[Ca
     """Those that the reader can judge: spatial edits whose true picture it finds to succeed, by the same rules that an
     editor's picture is held to; turns only of things that look different from different sides. To be asked before any
     editor is."""
-    spatial = [case for case in tried if not _only(case.row, NOT_SPATIAL)]
+    spatial = [case for case in tried if case.judged and not _only(case.row, NOT_SPATIAL)]
     found = []
     for start in range(0, len(spatial), batch):
         some = spatial[start : start + batch]
-        for case, sightings in zip(some, reader.read(np.stack([one.truth for one in some])), strict=True):
+        truths = np.stack(
+            [one.truth for one in some if one.truth is not None]
+        )  # all of which one could judge
+        for case, sightings in zip(some, reader.read(truths), strict=True):
             if not judge(case.row, seen(sightings), case.yaws).success:
                 continue
             turned = [s for s in case.row["operations"] if s["kind"] == "rotate"]
@@ -218,7 +228,8 @@ def digest(chosen: Sequence[Case]) -> str:
     total = hashlib.sha256()
     for case in sorted(chosen, key=lambda one: str(one.row["pair_id"])):
         total.update(f"{case.row['pair_id']}\0{case.text}\0".encode())
-        total.update(np.ascontiguousarray(case.before).tobytes() + np.ascontiguousarray(case.truth).tobytes())
+        truth = b"" if case.truth is None else np.ascontiguousarray(case.truth).tobytes()
+        total.update(np.ascontiguousarray(case.before).tobytes() + truth)
     return total.hexdigest()
 
 

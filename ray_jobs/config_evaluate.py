@@ -14,15 +14,30 @@ Folders = Annotated[tuple[str, ...], Field(min_length=1)]
 
 
 class EditSet(Model):
-    """Edits of a published dataset. words: "written" as they are; "withheld", said anew by the quarter of phrasings
-    that `train` leaves out; "canonical", one English wording per meaning; "free", only edits with sentences of people,
-    worded by these. most: of each kind. digest: what the set must be, or its beginning; it is printed at the start."""
+    """Edits of a published dataset, or of somebody's benchmark in a folder, as `evaluation.benchmarks` reads it; those
+    are measured, not judged. words: "written" as they are; "withheld", said anew by the quarter of phrasings that
+    `train` leaves out; "canonical", one English wording per meaning; "free", only edits with sentences of people,
+    worded by these. side: pixels that a benchmark's longer sides are scaled down to. most: of each kind. digest: what
+    the set must be, or its beginning; it is printed at the start."""
 
-    dataset: str = Field(min_length=1)
+    dataset: str | None = None
+    benchmark: Literal["magicbrush", "emu_edit", "i2ebench", "spatialedit"] | None = None
+    folder: str | None = None
+    side: Annotated[int, Field(ge=64, le=4096)] | None = None
     split: str = "test"
     words: Literal["written", "withheld", "canonical", "free"] = "withheld"
     most: PositiveInt | None = None
     digest: Annotated[str, Field(pattern="^[0-9a-f]{8,64}$")] | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> EditSet:
+        if (self.dataset is None) == (self.benchmark is None) or (self.benchmark is None) != (
+            self.folder is None
+        ):
+            raise ValueError("needs either a dataset, or a benchmark and its folder")
+        if self.dataset is not None and self.side is not None:
+            raise ValueError("side: is for benchmarks; pictures of a dataset stay as they are")
+        return self
 
 
 class Bound(Model):

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ray_jobs.recipes import Route
     from ray_jobs.worker import Failure
     from shards.run import Run
+    from spatial.templates import Chosen
 
 STAGE = "evaluation.stage:EditAndMeasure"
 # Where and how fast it goes is no part of what it is; sets and editors may become more.
@@ -137,11 +138,11 @@ def _frozen(run: Run, name: str, asked: EditSet, config: EvaluateConfig) -> Froz
     from shards.fingerprint import fingerprint
     from shards.storage import NotFound
 
-    dataset = open_dataset(asked.dataset)
     made_of = fingerprint(
         {
-            **asked.model_dump(mode="json", exclude={"dataset", "digest"}), "dataset": dataset.manifest.sha256,
-            "reader": identity(config.reader), "unit": config.unit,
+            **asked.model_dump(mode="json", exclude={"dataset", "folder", "digest"}), "unit": config.unit,
+            "source": open_dataset(asked.dataset).manifest.sha256 if asked.dataset else _listing(asked.folder or ""),
+            "reader": identity(config.reader),
         }
     )  # fmt: skip
     note = f"sets/{name}-{made_of[:8]}.json"
@@ -168,23 +169,39 @@ def _frozen(run: Run, name: str, asked: EditSet, config: EvaluateConfig) -> Froz
 
 def _chosen(asked: EditSet, reader: Reader) -> tuple[list[Case], int]:
     """The edits that count, and how many were looked at. Raises ConfigError for a picture that is broken."""
+    from evaluation.benchmarks import BenchmarkError, edits
     from evaluation.edit_sets import of_each
     from evaluation.paraphrases import paraphrases
     from evaluation.trials import Case, cases, judgeable, worded
     from shards.dataset import open_dataset
     from trainer.words import canonical_text
 
-    held = "held_out" if asked.words == "withheld" else "all"
+    if asked.benchmark is not None:
+        try:
+            there = list(edits(asked.benchmark, asked.folder or "", asked.side))
+        except BenchmarkError as error:
+            raise ConfigError(f"sets: {one_line(error)}") from None
+        return of_each(there, asked.most), len(there)
+    held: Chosen = "held_out" if asked.words == "withheld" else "all"
     try:
-        there = list(cases(open_dataset(asked.dataset), asked.split, held))  # type: ignore[arg-type]
+        there = list(cases(open_dataset(asked.dataset or ""), asked.split, held))
     except ValueError as error:
-        raise ConfigError(f"dataset: {one_line(error)}") from None
+        raise ConfigError(f"sets: {one_line(error)}") from None
     chosen = judgeable(there, reader)
     if asked.words == "free":
         chosen = worded(chosen, [(one.pair_id, one.language, one.text) for one in paraphrases()])
     elif asked.words == "canonical":
         chosen = [Case(c.row, canonical_text(c.text), c.before, c.truth, c.yaws) for c in chosen]
     return of_each(chosen, asked.most), len(there)
+
+
+def _listing(folder: str) -> str:
+    """Of a benchmark's folder: names and sizes of all that is in it."""
+    total = hashlib.sha256()
+    for path in sorted(Path(folder).rglob("*")):
+        if path.is_file():
+            total.update(f"{path.relative_to(folder).as_posix()} {path.stat().st_size}\n".encode())
+    return total.hexdigest()
 
 
 def routes(config: EvaluateConfig, sets: Sequence[Frozen]) -> list[Route]:

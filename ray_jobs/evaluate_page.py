@@ -12,7 +12,7 @@ import jinja2
 
 from evaluation import table
 from evaluation.edit_sets import of_group
-from evaluation.results import RIGHT, TOLERANCES
+from evaluation.results import MADE, RIGHT, TOLERANCES
 from evaluation.spatial import NAMED
 from ray_jobs.config_evaluate import EvaluateConfig
 from ray_jobs.gallery import thumbnail
@@ -151,7 +151,8 @@ def _cards(run: Run, one: Frozen, config: EvaluateConfig, folders: Mapping[str, 
     for _, number, case in sorted(order, key=lambda some: some[:2])[:_SHOWN]:
         shots = [Shot("before", thumbnail(case.before, _SIDE), None, "")]
         shots += [made.shot(editor, number) for editor in config.editors]
-        shots.append(Shot("as it should be", thumbnail(case.truth, _SIDE), None, ""))
+        if case.truth is not None:
+            shots.append(Shot("as it should be", thumbnail(case.truth, _SIDE), None, ""))
         cards.append(Card(case.text, case.kind, str(case.row["language"]), shots))
     return cards
 
@@ -183,5 +184,5 @@ class _Made:
             return Shot(editor, None, None, "not made")
         row = rows[place]
         uri = thumbnail(decode(row["edited"]), _SIDE) if row["edited"] else None
-        right = row["outcome"] == RIGHT if uri else None
+        right = row["outcome"] == RIGHT if uri and row["outcome"] != MADE else None
         return Shot(editor, uri, right, "right" if right else _words(row["reason"] or row["outcome"]))

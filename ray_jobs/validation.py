@@ -85,6 +85,7 @@ class Validator:
             self._reader,
         ):
             results.append(result)
+            assert case.truth is not None, "an edit that can be judged has a true picture"
             shown.append(Tried(case.before, made, case.truth, case.text, case.kind, result.reason))
         success = sum(result.success for result in results) / len(results)
         figures = Figures(learner.progress.step, len(results), success, self._unread, by_kind(results))

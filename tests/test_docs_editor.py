@@ -6,6 +6,7 @@ from typing import get_args
 
 from pydantic import BaseModel
 
+from evaluation.benchmarks import READERS
 from ray_jobs.config_evaluate import AnyEditor, EditSet, EvaluateConfig
 from ray_jobs.config_train import TrainConfig
 from tests.pages import PAGES, names, section, table
@@ -30,6 +31,8 @@ def test_keys_of_an_evaluation_are_those_of_its_configuration():
     rows = table(section(page, "Configuration"))
     assert [names(row[0])[0] for row in rows] == list(EvaluateConfig.model_fields)
     assert set(EditSet.model_fields) <= set(names(next(row for row in rows if "`sets`" in row[0])[2]))
+    folders = table("| `benchmark`" + section(page, "Sets").split("| `benchmark`")[1])
+    assert [names(row[0])[0] for row in folders] == [*READERS]
     kinds = [name for row in table(section(page, "Editors")) for name in names(row[0])]
     assert sorted(kinds) == sorted(
         kind

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from evaluation import stage as stage_module
+from evaluation.benchmarks import _case as of_benchmark
 from evaluation.edit_sets import of_each, of_group, written
 from evaluation.editors import Asked, EditorMissing, Identity, Oracle, checked, editor
 from evaluation.stage import EditAndMeasure
@@ -127,6 +128,29 @@ def test_an_editor_that_gives_too_few_pictures_failed_at_the_rest(dataset, run, 
 
     rows = results(run, dataset, monkeypatch, Short())
     assert [row["outcome"] for row in rows] == ["right", "failed", "right"] * 2 + ["right"]
+
+
+def test_edits_that_nobody_can_judge_are_made_and_measured_whatever_their_sizes(dataset, run, monkeypatch):
+    sizes, rng = (
+        ((40, 56), (40, 56), (64, 48), (40, 56), (64, 48), (40, 56), (40, 56)),
+        np.random.default_rng(0),
+    )
+    foreign = []
+    for n, size in enumerate(sizes):
+        before, truth = rng.integers(0, 255, (2, *size, 3), np.uint8)
+        foreign.append(
+            of_benchmark(f"edit-{n}", "scene", "turn", "make it red", before, truth if n else None, "a", "b")
+        )
+    run.storage.write("sets/set.parquet", written(foreign, GROUP))
+    rows = results(run, dataset, monkeypatch, Identity())
+    assert [row["outcome"] for row in rows] == ["made"] * EDITS and all(row["within"] is None for row in rows)
+    assert rows[0]["l1"] is None and all(row["l1"] > 0.2 and row["l2"] > 0.05 for row in rows[1:])
+    assert [decode(row["edited"]).shape[:2] for row in rows] == [*sizes]
+    for unit in range(3):
+        run.storage.delete(run.shard_key(FOLDER, f"set_it-{unit:07d}"))
+    rows = results(run, dataset, monkeypatch, Oracle())
+    assert [row["outcome"] for row in rows] == ["not_expressible"] + ["made"] * (EDITS - 1)
+    assert all(row["l1"] == 0 for row in rows[1:])
 
 
 def test_an_edit_that_kills_its_worker_is_a_row_that_says_so(dataset, run, monkeypatch):

@@ -15,8 +15,8 @@ def row(edit, editor, right, copy=0, kind="move", scene=None, **changes):
         "pair_id": f"edit-{edit}", "scene_id": f"scene-{edit if scene is None else scene}", "edit_kind": kind,
         "language": "vi" if edit % 2 else "en", "edit_set": "spatial", "editor": editor, "copy": copy,
         "outcome": "right" if right else "wrong", "reason": None if right else "named_off",
-        "within": [right] * len(TOLERANCES), "psnr": 30.0 + edit % 3, "ssim": 0.9, "clip_image": None,
-        "clip_direction": None, "seconds": 0.5, "memory_mb": 100.0, "price": 0.25, **changes,
+        "within": [right] * len(TOLERANCES), "psnr": 30.0 + edit % 3, "ssim": 0.9, "l1": None, "l2": None,
+        "clip_image": None, "clip_direction": None, "seconds": 0.5, "memory_mb": 100.0, "price": 0.25, **changes,
     }  # fmt: skip
 
 
@@ -49,6 +49,22 @@ def test_an_editor_that_can_be_asked_nothing_has_no_figures():
     rows += [row(n, "other", False, outcome="not_expressible", within=None) for n in range(3)]
     found = summary(rows, ["ours", "other"])["spatial"]["editors"]["other"]
     assert found["success"] is None and found["ahead"] is None and found["asked"] == 0
+
+
+def test_of_a_set_that_nobody_can_judge_there_are_measures_alone():
+    made = {"outcome": "made", "reason": None, "within": None, "psnr": None, "ssim": None}
+    rows = [row(n, "ours", False, **made, l1=0.1 * n) for n in range(3)]
+    rows.append(row(3, "ours", False, **made | {"outcome": "failed", "reason": "nothing"}))
+    found = summary(rows, ["ours"])["spatial"]["editors"]["ours"]
+    assert (
+        found["success"] is None and found["kinds"] == {} and found["curve"] == [] and found["copies"] == []
+    )
+    assert (
+        found["asked"] == 4
+        and found["failed"] == {"nothing": 1}
+        and found["l1"]["mean"] == pytest.approx(0.1)
+    )
+    assert found["reasons"] == {"made": 3, "nothing": 1}
 
 
 def test_scenes_of_which_all_edits_go_alike_leave_a_wide_interval():

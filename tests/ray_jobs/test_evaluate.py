@@ -51,6 +51,12 @@ def configured(folder, **changes) -> EvaluateConfig:
         ({"editors": {"ours": {"kind": "sdedit", "models": ["a/b"], "strength": 1.5}}}, "strength"),
         ({"batch": 8}, "batch: 8 edits at once do not fit a unit of 4"),
         ({"sets": {"spatial": {"dataset": "d", "words": "free verse"}}}, "words"),
+        ({"sets": {"spatial": {}}}, "needs either a dataset, or a benchmark and its folder"),
+        (
+            {"sets": {"spatial": {"benchmark": "magicbrush"}}},
+            "needs either a dataset, or a benchmark and its folder",
+        ),
+        ({"sets": {"spatial": {"dataset": "d", "side": 512}}}, "side: is for benchmarks"),
     ],
 )
 def test_a_configuration_that_cannot_be_is_named(tmp_path, changes, said):

@@ -1,0 +1,160 @@
+"""Other people's benchmarks, read from the folders that they publish. None comes with this project.
+
+They say in words what is to be done, some with a true picture, some with captions; none has the geometry that
+`evaluation.spatial` judges by, so their edits are measured and not judged. What they are scored by at home, people or
+large models that look at pictures, is theirs to run: results are pictures in Parquet, by their own names.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+from PIL import Image
+
+from evaluation.trials import Case
+from shards.images import Pixels, decode, encode
+
+
+class BenchmarkError(Exception):
+    """A folder that is not laid out as the benchmark's is, or a picture of it that cannot be read. One line."""
+
+
+def magicbrush(folder: Path) -> Iterator[Case]:
+    """The test set of MagicBrush (Zhang et al. 2023), unpacked: edit_sessions.json, images/ID/*.png, and
+    global_descriptions.json where it is there. Each turn by itself, from the true picture before it."""
+    sessions = _json(folder / "edit_sessions.json")
+    said = folder / "global_descriptions.json"
+    captions = _json(said) if said.is_file() else {}
+    for scene, turns in sessions.items():
+        for number, turn in enumerate(turns, start=1):
+            pictures = [_picture(folder / "images" / scene / turn[key]) for key in ("input", "output")]
+            own = captions.get(scene, {})
+            words = [own.get(turn[key]) for key in ("input", "output")]
+            yield _case(
+                f"{scene}-{number}", scene, "turn", turn["instruction"], pictures[0], pictures[1], *words
+            )
+
+
+def emu_edit(folder: Path) -> Iterator[Case]:
+    """The test split of the Emu Edit test set (Sheynin et al. 2024): data/test-*.parquet. It has no true pictures."""
+    files = sorted((folder / "data").glob("test-*.parquet"))
+    if not files:
+        raise BenchmarkError(f"{folder}: there is no data/test-*.parquet in it")
+    names = ["idx", "hash", "task", "instruction", "image", "input_caption", "output_caption"]
+    for file in files:
+        for batch in pq.ParquetFile(file).iter_batches(16, columns=names):
+            for row in batch.to_pylist():
+                words = row["input_caption"], row["output_caption"]
+                yield _case(
+                    f"{row['idx']}-{row['hash']}", str(row["hash"]), str(row["task"]), row["instruction"],
+                    _decoded(row["image"], f"{file.name}, idx {row['idx']}"), None, *words,
+                )  # fmt: skip
+
+
+def i2ebench(folder: Path) -> Iterator[Case]:
+    """I2EBench (Ma et al. 2024): a folder for each of its dimensions, with DIMENSION.json, input/ and, of some, gt/. By
+    its original instructions."""
+    files = sorted(path for path in folder.glob("*/*.json") if path.stem == path.parent.name)
+    if not files:
+        raise BenchmarkError(
+            f"{folder}: there is no DIMENSION/DIMENSION.json in it; give the folder EditData"
+        )
+    for file in files:
+        for name, edit in _json(file).items():
+            before = _picture(file.parent / "input" / edit["image"])
+            true = file.parent / "gt" / edit["image"]
+            yield _case(
+                f"{file.stem}-{name}", f"{file.stem}-{edit['image']}", file.stem, edit["ori_exp"], before,
+                _picture(true) if true.is_file() else None, None, None,
+            )  # fmt: skip
+
+
+def spatialedit(folder: Path) -> Iterator[Case]:
+    """SpatialEdit-Bench (Xiao et al. 2026): SpatialEdit_Bench_Meta_File.json, pictures where it says, and beside those
+    of camera edits the true ones, *_gt.jpg."""
+    for edit in _json(folder / "SpatialEdit_Bench_Meta_File.json"):
+        place = folder / edit["image_path"]
+        true = place.with_name(f"{place.stem}_gt{place.suffix}")
+        yield _case(
+            f"{edit['image_id']}/{edit['edit_id']}", str(edit["image_id"]), str(edit["type"]), edit["prompt"],
+            _picture(place), _picture(true) if true.is_file() else None, None, None,
+        )  # fmt: skip
+
+
+READERS: Mapping[str, Callable[[Path], Iterator[Case]]] = {
+    "magicbrush": magicbrush,
+    "emu_edit": emu_edit,
+    "i2ebench": i2ebench,
+    "spatialedit": spatialedit,
+}
+
+
+def edits(name: str, folder: str, side: int | None = None) -> Iterator[Case]:
+    """In the benchmark's order. side: pixels that a longer side is scaled down to. Raises BenchmarkError."""
+    if not Path(folder).is_dir():
+        raise BenchmarkError(f"{folder} is no folder; {name} is to be downloaded from where it is published")
+    try:
+        for case in READERS[name](Path(folder)):
+            yield case if side is None else _smaller(case, side)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise BenchmarkError(
+            f"{folder} is not laid out as {name} is: {type(error).__name__} {error}"
+        ) from None
+
+
+def _case(
+    name: str, scene: str, kind: str, text: str, before: Pixels, truth: Pixels | None,
+    caption_before: str | None, caption_after: str | None,
+) -> Case:  # fmt: skip
+    """True pictures of another size are scaled to that of the source."""
+    if truth is not None and truth.shape != before.shape:
+        truth = _scaled(truth, before.shape[1], before.shape[0])
+    row: dict[str, Any] = {
+        "pair_id": name, "scene_id": scene, "edit_kind": kind, "language": "en", "edit_prompt": text,
+        "original_prompt": caption_before, "edited_prompt": caption_after, "width": before.shape[1],
+        "height": before.shape[0], "original_image": encode(before),
+        "edited_image": None if truth is None else encode(truth),
+    }  # fmt: skip
+    return Case(row, text, before, truth, {})
+
+
+def _smaller(case: Case, side: int) -> Case:
+    height, width = case.before.shape[:2]
+    if max(height, width) <= side:
+        return case
+    size = [max(8, round(edge * side / max(height, width))) for edge in (width, height)]
+    row, truth = case.row, None if case.truth is None else _scaled(case.truth, *size)
+    return _case(
+        row["pair_id"], row["scene_id"], row["edit_kind"], case.text, _scaled(case.before, *size), truth,
+        row["original_prompt"], row["edited_prompt"],
+    )  # fmt: skip
+
+
+def _scaled(picture: Pixels, width: int, height: int) -> Pixels:
+    return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.LANCZOS))
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BenchmarkError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
+
+
+def _picture(path: Path) -> Pixels:
+    try:
+        return _decoded({"bytes": path.read_bytes()}, str(path))
+    except OSError as error:
+        raise BenchmarkError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def _decoded(image: Mapping[str, Any], where: str) -> Pixels:
+    try:
+        return decode(image)
+    except ValueError as error:
+        raise BenchmarkError(f"{where}: {error}") from None
