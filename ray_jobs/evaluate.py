@@ -49,13 +49,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser(
         "evaluate", "Try editors on sets of edits. Submit the same command again to go on where it stopped."
     )
-    options.add_argument("--config", required=True, metavar="FILE", help="a YAML file; see docs/evaluate.md")
+    what = options.add_mutually_exclusive_group(required=True)
+    what.add_argument("--config", metavar="FILE", help="a YAML file; see docs/evaluate.md")
+    what.add_argument(
+        "--survey", metavar="URI", help="an evaluation's folder: say what the votes of people come to"
+    )
+    options.add_argument("--votes", metavar="URL", help="with --survey: the database (a file in the folder)")
     options.add_argument("--out", metavar="URI", help="where results go: a path or s3://bucket/prefix")
     options.add_argument(
         "--set", action="append", default=[], metavar="a.b=c", help="override a key of the configuration"
     )
     options.add_argument("--steal", action="store_true", help="take over from a job that holds the folder")
-    return run_job("evaluate", _work, options.parse_args(argv))
+    arguments = options.parse_args(argv)
+    return run_job("evaluate", _work if arguments.survey is None else _survey, arguments)
+
+
+def _survey(arguments: argparse.Namespace) -> int:
+    from ray_jobs.survey_results import write
+    from shards.run import Run
+    from shards.storage import open_storage
+
+    print(write(Run.open(open_storage(arguments.survey)), arguments.votes))
+    return DONE
 
 
 def _work(arguments: argparse.Namespace) -> int:

@@ -41,6 +41,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     what.add_argument("--dataset", metavar="URI", help="a dataset, or one version's folder")
     what.add_argument("--run", metavar="URI", help="a run folder; it may be at work")
     what.add_argument("--model", metavar="DIR", help="an editor that `train` left: edit pictures with it")
+    what.add_argument(
+        "--survey", metavar="URI", help="an evaluation's folder: ask people which editor is better"
+    )
+    options.add_argument(
+        "--votes",
+        metavar="URL",
+        help="with --survey: the database (a file in the folder), such as postgresql+psycopg://...",
+    )
     options.add_argument(
         "--side",
         type=int,
@@ -52,7 +60,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = options.parse_args(argv)
     if arguments.side is not None and arguments.model is None:
         options.error("--side goes with --model")
-    return run_job("serve", _work, arguments)
+    if arguments.votes is not None and arguments.survey is None:
+        options.error("--votes goes with --survey")
+    return run_job("serve", _ask if arguments.survey is not None else _work, arguments)
+
+
+def _ask(arguments: argparse.Namespace) -> int:
+    """The survey: the only page that is meant for others, and it shows them nothing but their own questions."""
+    from ray_jobs.survey_app import application as survey_pages
+    from ray_jobs.survey_files import open_survey, votes_of
+    from shards.run import Run
+    from shards.storage import open_storage
+
+    run = Run.open(open_storage(arguments.survey))
+    shown, votes = open_survey(run), votes_of(run, arguments.votes)
+    with _listening(arguments.host, arguments.port) as sock:
+        host = f"[{arguments.host}]" if ":" in arguments.host else arguments.host
+        print(f"survey of {len(shown.survey.entries)} edits by {', '.join(shown.survey.editors)}: "
+              f"http://{host}:{sock.getsockname()[1]} (Ctrl-C ends it)", flush=True)  # fmt: skip
+        _answer(survey_pages(shown, votes), sock)
+    votes.close()
+    return DONE
 
 
 def _work(arguments: argparse.Namespace) -> int:

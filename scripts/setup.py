@@ -40,17 +40,17 @@ CUDA_NOTE = """\
 LOCKS = {
     "laptop.txt": (
         "A laptop or CI, no GPU: every stage but the language model, and every test of them.",
-        ("blender", "dev", "evaluate", "photos", "publish", "serve", "track", "train"),
+        ("blender", "dev", "evaluate", "photos", "publish", "serve", "survey", "track", "train"),
         TORCH_NOTE,
     ),
     "laptop-full.txt": (
         "A laptop without GPU, every stage: also diffusion, CLIP, training and the language model on CPU.",
-        ("blender", "dev", "evaluate", "photos", "publish", "serve", "track", "train", "llm-cpu"),
+        ("blender", "dev", "evaluate", "photos", "publish", "serve", "survey", "track", "train", "llm-cpu"),
         TORCH_NOTE,
     ),
     "cluster.txt": (
         "GPU nodes of a cluster (Linux, x86-64, CUDA): every stage, no test tools.",
-        ("blender", "evaluate", "photos", "publish", "serve", "track", "train", "llm-gpu"),
+        ("blender", "evaluate", "photos", "publish", "serve", "survey", "track", "train", "llm-gpu"),
         CUDA_NOTE,
     ),
 }

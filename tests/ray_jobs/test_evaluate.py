@@ -10,22 +10,14 @@ import numpy as np
 import pytest
 import yaml
 
-from evaluation.edit_sets import written
-from evaluation.results import RESULTS, TOLERANCES
-from evaluation.trials import cases, digest
 from ray_jobs import __main__ as command
 from ray_jobs import evaluate_page
 from ray_jobs.config import ConfigError, check
 from ray_jobs.config_evaluate import EvaluateConfig
 from ray_jobs.evaluate import Frozen, identity, routes, table
 from ray_jobs.progress import Counted, Progress
-from shards.dataset import open_dataset
-from shards.images import encode
-from shards.run import Run
-from shards.storage import open_storage
-from shards.tables import from_rows
 from shards.units import Unit
-from tests.datasets import pair, publish
+from tests.evaluations_by_hand import hand_made_evaluation
 from tests.ray_jobs.test_progress import report as unit_report
 from tests.trainer.test_step import STARTER
 
@@ -102,36 +94,14 @@ def test_results_are_filed_by_what_they_depend_on(tmp_path):
     assert identity(str(model)) != known and folders(editors=ours) != first
 
 
-def row(number, editor, right, reason=None):
-    return {
-        "pair_id": f"blender-0000000-{number:07d}", "scene_id": f"scene-{number}", "edit_kind": "move",
-        "language": "en", "edit_set": "spatial", "editor": editor, "copy": 0,
-        "outcome": "right" if right else "wrong", "reason": reason, "within": [right] * len(TOLERANCES),
-        "psnr": 30.0, "ssim": 0.9, "seconds": 1.0, "memory_mb": 10.0, "price": 0.0,
-    }  # fmt: skip
-
-
 def test_the_page_shows_the_table_and_the_same_edits_by_every_editor(tmp_path):
-    rows = [pair(n, edit_prompt="move the mug <25%> to the right") for n in range(5)]
-    publish(open_storage(str(tmp_path / "data")), {"test": rows})
-    chosen = list(cases(open_dataset(str(tmp_path / "data"))))
+    run = hand_made_evaluation(tmp_path, edits=5)
     config = configured(tmp_path, editors={"first": {"kind": "oracle"}, "second": {"kind": "identity"}})
-    run = Run.create_or_open(open_storage(config.out), {"seed": 1})
-    run.storage.write("sets/x.parquet", written(chosen, config.unit))
-    one = Frozen("spatial", "sets/x.parquet", digest(chosen), 5, 6)
-    folders = {}
-    for route in routes(config, [one]):
-        folders[route.name] = route.folders["edits"]
-        editor = route.name.removeprefix("spatial_")
-        for unit in route.units:
-            some = [
-                row(n, editor, editor == "first", None if editor == "first" else "named_off")
-                | {"edited": encode(chosen[n].truth if editor == "first" else chosen[n].before)}
-                for n in unit.rows
-                if n < 5
-            ]
-            if (editor, unit.index) != ("second", 1):  # a unit that is missing
-                run.commit(route.folders["edits"], unit, from_rows(some, RESULTS), {"right": len(some)})
+    one = Frozen(**json.loads(run.storage.read("sets/spatial-00000000.json")))
+    folders = {route: stages["edits"] for route, stages in run.current().items()}
+    run.storage.delete(
+        run.shard_key(folders["spatial_second"], "spatial_second-0000001")
+    )  # a unit is missing
     report = evaluate_page.write(run, config, [one], folders)
     assert json.loads(run.storage.read("report.json")) == report
     assert report["sets"]["spatial"]["editors"]["first"]["success"]["mean"] == 1

@@ -1,0 +1,168 @@
+"""What votes come to: who is left out, scores, ranks, and how far people agree.
+
+- *Left out* are raters who miss more than a fifth of the checks that they answered, or take less than two seconds a
+  task, by the median; how many is said.
+- The *human evaluation score* is the mean rating of a question, 1 to 5, as 0 to 100, and over the three questions;
+  intervals by bootstrap over raters, since those are who is sampled.
+- *Ranks* are Bradley and Terry's (1952) strengths of the choices, a tie being half a win of each; by `choix`.
+- *Agreement* is Krippendorff's alpha, ordinal, of ratings of the same picture; by `krippendorff`.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import choix
+import krippendorff
+import numpy as np
+
+from evaluation.survey import QUESTIONS, RATINGS
+from evaluation.votes import right_of_check
+
+_CHECKS_RIGHT = 0.8
+_FASTEST_S = 2.0
+_PRIOR = 0.01  # of strengths: an editor that never lost is not infinitely strong
+_DRAWS = 1000
+Vote = Mapping[str, Any]
+
+
+def figures(votes: Sequence[Vote], editors: Sequence[str], seed: int = 0) -> dict[str, Any]:
+    """Plain JSON values. votes: as `Votes.all` gives them."""
+    by_rater: dict[int, list[Vote]] = defaultdict(list)
+    for vote in votes:
+        by_rater[vote["rater"]].append(vote)
+    dropped = {rater: why for rater, own in by_rater.items() if (why := careless(own)) is not None}
+    kept = [own for rater, own in by_rater.items() if rater not in dropped]
+    rng = np.random.default_rng(seed)
+    return {
+        "raters": len(by_rater),
+        "dropped": {
+            why: sum(said == why for said in dropped.values()) for why in sorted({*dropped.values()})
+        },
+        "votes": sum(len(own) for own in kept),
+        "languages": {
+            name: sum(own[0]["language"] == name for own in kept)
+            for name in sorted({own[0]["language"] for own in kept})
+        },
+        "score": _scores(kept, editors, rng),
+        "strength": _strengths(kept, editors, rng),
+        "alpha": {question.key: agreement(kept, question.key) for question in QUESTIONS},
+    }
+
+
+def careless(own: Sequence[Vote]) -> str | None:
+    """Why a rater's votes are left out: "checks", "too_fast"; None for one who counts. own: in the order that they
+    came."""
+    checks = [
+        right_of_check(vote) for vote in own if vote["kind"] == "check" and vote["question"] == "follows"
+    ]
+    if checks and np.mean(checks) < _CHECKS_RIGHT:
+        return "checks"
+    at = {vote["task"]: vote["at"] for vote in own}
+    seconds = [(later - earlier).total_seconds() for earlier, later in pairwise(sorted(at.values()))]
+    return "too_fast" if seconds and float(np.median(seconds)) < _FASTEST_S else None
+
+
+def _scores(
+    kept: Sequence[Sequence[Vote]], editors: Sequence[str], rng: np.random.Generator
+) -> dict[str, dict[str, Any]]:
+    """{editor: {question, or "all": {"mean", "low", "high", "ratings"}}}, 0 to 100."""
+    found: dict[str, dict[str, Any]] = {}
+    for editor in editors:
+        found[editor] = {}
+        for key in [*(question.key for question in QUESTIONS), "all"]:
+            own = [
+                [
+                    (int(vote["value"]) - RATINGS[0]) * 100 / (RATINGS[-1] - RATINGS[0])
+                    for vote in votes
+                    if vote["kind"] == "rate" and vote["left"] == editor and key in (vote["question"], "all")
+                ]
+                for votes in kept
+            ]
+            found[editor][key] = _mean([values for values in own if values], rng)
+    return found
+
+
+def _mean(by_rater: Sequence[Sequence[float]], rng: np.random.Generator) -> dict[str, float] | None:
+    if not by_rater:
+        return None
+    sums, counts = np.array([sum(own) for own in by_rater]), np.array([len(own) for own in by_rater])
+    picks = rng.integers(len(sums), size=(_DRAWS, len(sums)))
+    low, high = np.quantile(sums[picks].sum(axis=1) / counts[picks].sum(axis=1), (0.025, 0.975))
+    return {
+        "mean": float(sums.sum() / counts.sum()), "low": float(low), "high": float(high),
+        "ratings": int(counts.sum()),
+    }  # fmt: skip
+
+
+def _strengths(
+    kept: Sequence[Sequence[Vote]], editors: Sequence[str], rng: np.random.Generator
+) -> dict[str, dict[str, Any]]:
+    """{question: {editor: {"rank", "strength", "low", "high"}}}. Strengths are logarithms, of mean 0: the odds that one
+    is chosen over another are e to their difference."""
+    found: dict[str, dict[str, Any]] = {}
+    place = {editor: number for number, editor in enumerate(editors)}
+    for question in QUESTIONS:
+        wins = [
+            [
+                win
+                for vote in votes
+                if vote["kind"] == "pair" and vote["question"] == question.key
+                if vote["left"] in place and vote["right"] in place
+                for win in _wins(place[vote["left"]], place[vote["right"]], vote["value"])
+            ]
+            for votes in kept
+        ]
+        wins = [own for own in wins if own]
+        if len(editors) < 2 or not wins:
+            found[question.key] = {}
+            continue
+        strengths = _fitted(wins, len(editors))
+        drawn = [
+            _fitted([wins[rater] for rater in rng.integers(len(wins), size=len(wins))], len(editors))
+            for _ in range(_DRAWS // 5)
+        ]
+        low, high = np.quantile(drawn, (0.025, 0.975), axis=0)
+        order = list(np.argsort(-strengths))
+        found[question.key] = {
+            editor: {
+                "rank": order.index(number) + 1, "strength": float(strengths[number]),
+                "low": float(low[number]), "high": float(high[number]),
+            }
+            for editor, number in place.items()
+        }  # fmt: skip
+    return found
+
+
+def _wins(left: int, right: int, value: str) -> list[tuple[int, int]]:
+    """(winner, loser), twice for a choice, once each way for a tie."""
+    if value == "equal":
+        return [(left, right), (right, left)]
+    return [(left, right)] * 2 if value == "a" else [(right, left)] * 2
+
+
+def _fitted(wins: Sequence[Sequence[tuple[int, int]]], editors: int) -> np.ndarray[Any, Any]:
+    strengths = choix.ilsr_pairwise(editors, [win for own in wins for win in own], alpha=_PRIOR)
+    return np.asarray(strengths - strengths.mean())
+
+
+def agreement(kept: Sequence[Sequence[Vote]], question: str) -> float | None:
+    """Krippendorff's alpha of the ratings; None where no picture was rated twice."""
+    names: dict[tuple[str, str], int] = {}
+    for votes in kept:
+        for vote in votes:
+            if vote["kind"] == "rate" and vote["question"] == question:
+                names.setdefault((vote["edit"], vote["left"]), len(names))
+    table = np.full((len(kept), len(names)), np.nan)
+    for row, votes in zip(table, kept, strict=True):
+        for vote in votes:
+            if vote["kind"] == "rate" and vote["question"] == question:
+                row[names[vote["edit"], vote["left"]]] = int(vote["value"])
+    twice = (~np.isnan(table)).sum(axis=0) > 1
+    values = table[:, twice]
+    if not twice.any() or len(np.unique(values[~np.isnan(values)])) < 2:
+        return None
+    return float(krippendorff.alpha(reliability_data=values, level_of_measurement="ordinal"))

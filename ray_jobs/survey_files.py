@@ -1,0 +1,164 @@
+"""A survey made of an evaluation: which edits people are asked about, and the pictures, as the run has them.
+
+What was chosen is written into the run the first time, so that raters who come back, and an editor that is added to the
+evaluation later, change nothing.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from PIL import Image
+
+from evaluation.edit_sets import of_group
+from evaluation.survey import OTHER, TRUE, Entry, Survey, Task
+from evaluation.votes import Votes, VotesError
+from ray_jobs.config import ConfigError
+from ray_jobs.gallery import enlarged
+from shards.images import Pixels, decode
+from shards.run import Run
+from shards.storage import NotFound
+from shards.tables import read_table
+
+FILE, DATABASE = "survey.json", "survey.sqlite"
+_EDITS = 40  # of each language
+_SIDE = 512  # pixels: pictures are shown no larger
+_BOUNDS = ("identity", "oracle", "decoded")  # kinds of editors that nobody needs to be asked about
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shown:
+    """A survey and its pictures as WebP files. before, truth: by the entry's place. made: by place and editor."""
+
+    survey: Survey
+    before: Mapping[int, bytes]
+    truth: Mapping[int, bytes]
+    made: Mapping[tuple[int, str], bytes]
+
+    def picture(self, task: Task, place: str) -> bytes | None:
+        """place: "before", "a", "b"; None for one that the task does not have."""
+        if place == "before":
+            return self.before[task.entry]
+        number = {"a": 0, "b": 1}.get(place)
+        if number is None or number >= len(task.shown):
+            return None
+        who = task.shown[number]
+        if who == TRUE:
+            return self.truth[task.entry]
+        if who == OTHER:
+            assert task.other is not None
+            return self.truth[task.other]
+        return self.made[task.entry, who]
+
+
+def open_survey(run: Run) -> Shown:
+    """The survey of an evaluation. Raises ConfigError where the run is none, or has no edits to ask about."""
+    editors = {
+        name: about
+        for name, about in (run.config.get("editors") or {}).items()
+        if about["kind"] not in _BOUNDS
+    }
+    if not editors or "sets" not in run.config:
+        raise ConfigError(f"{run.storage.uri} is no evaluation of editors: run 'evaluate' first")
+    try:
+        kept = json.loads(run.storage.read(FILE))
+    except NotFound:
+        kept = _chosen(run, [*editors])
+        run.storage.write(FILE, json.dumps(kept, ensure_ascii=False, indent=1).encode())
+    survey = Survey(tuple(Entry(**one) for one in kept["entries"]), tuple(kept["editors"]))
+    return _with_pictures(run, survey, kept["set"])
+
+
+def votes_of(run: Run, url: str | None) -> Votes:
+    """The survey's votes. url: of a database; None for a file in the run's folder. Raises ConfigError."""
+    if url is None:
+        if "://" in run.storage.uri:
+            raise ConfigError(
+                "--votes: votes are kept in a database; name one for a survey that is in a bucket"
+            )
+        url = f"sqlite:///{run.storage.uri}/{DATABASE}"
+    try:
+        return Votes(url)
+    except VotesError as error:
+        raise ConfigError(f"--votes: {error}") from None
+
+
+def _chosen(run: Run, editors: list[str]) -> dict[str, Any]:
+    """Edits of the first set, kinds by turns, of which every editor made a picture. Raises ConfigError."""
+    name = next(iter(run.config["sets"]))
+    made = [set(_made(run, name, editor)) for editor in editors]
+    there = set.intersection(*made)
+    taken: dict[str, int] = {}
+    turns: dict[tuple[str, str], int] = {}
+    order: list[tuple[int, int, Entry]] = []
+    for case in _cases(run, name):
+        language, pair = str(case.row["language"]), str(case.row["pair_id"])
+        if pair in there and case.truth is not None:
+            turn = turns[language, case.kind] = turns.get((language, case.kind), 0) + 1
+            order.append((turn, len(order), Entry(pair, str(case.row["scene_id"]), language, case.text)))
+    entries = []
+    for _, _, entry in sorted(order, key=lambda one: one[:2]):
+        taken[entry.language] = taken.get(entry.language, 0) + 1
+        if taken[entry.language] <= _EDITS:
+            entries.append(asdict(entry))
+    if not any(number >= 2 for number in taken.values()):
+        raise ConfigError(
+            f"{run.storage.uri} has no edits of which every editor made a picture: finish it first"
+        )
+    return {"set": name, "editors": editors, "entries": entries}
+
+
+def _cases(run: Run, name: str) -> list[Any]:
+    """Of the set that results are of: the newest, if there are several of this name."""
+    notes = [entry.key for entry in run.storage.list(f"sets/{name}-") if entry.key.endswith(".json")]
+    if not notes:
+        raise ConfigError(f"{run.storage.uri} has no set {name!r}: run 'evaluate' first")
+    found = json.loads(run.storage.read(notes[-1]))
+    groups = -(-found["edits"] // run.config["unit"])
+    return [case for group in range(groups) for case in of_group(run.storage, found["key"], group)]
+
+
+def _made(run: Run, name: str, editor: str) -> dict[str, bytes]:
+    """Pictures of the editor's first copy, by pair."""
+    current = run.current()
+    folders = [
+        stages["edits"]
+        for route, stages in current.items()
+        if route in (f"{name}_{editor}", f"{name}_{editor}_1")
+    ]
+    found: dict[str, bytes] = {}
+    for folder in folders:
+        for unit in sorted(run.done(folder)):
+            table = read_table(run.storage, run.shard_key(folder, unit), ("pair_id", "edited"))
+            found |= {row["pair_id"]: row["edited"]["bytes"] for row in table.to_pylist() if row["edited"]}
+    return found
+
+
+def _with_pictures(run: Run, survey: Survey, name: str) -> Shown:
+    place = {entry.name: number for number, entry in enumerate(survey.entries)}
+    before, truth, made = dict[int, bytes](), dict[int, bytes](), dict[tuple[int, str], bytes]()
+    for case in _cases(run, name):
+        number = place.get(str(case.row["pair_id"]))
+        if number is not None:
+            before[number], truth[number] = _webp(case.before), _webp(case.truth)
+    for editor in survey.editors:
+        for pair, picture in _made(run, name, editor).items():
+            if pair in place:
+                made[place[pair], editor] = _webp(decode(picture))
+    if len(before) < len(survey.entries) or len(made) < len(survey.entries) * len(survey.editors):
+        raise ConfigError(
+            f"{run.storage.uri}/{FILE} speaks of pictures that are not there: delete it to choose anew"
+        )
+    return Shown(survey, before, truth, made)
+
+
+def _webp(picture: Pixels) -> bytes:
+    """Every picture through the same encoder: what a file looks like inside must not tell who made it."""
+    small = enlarged(picture, _SIDE) if max(picture.shape[:2]) > _SIDE else picture
+    buffer = io.BytesIO()
+    Image.fromarray(small).save(buffer, "WEBP", quality=92, method=4)
+    return buffer.getvalue()
