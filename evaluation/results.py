@@ -36,6 +36,7 @@ RESULTS = with_features(
             ("l2", pa.float32()),
             ("clip_image", pa.float32()),
             ("clip_direction", pa.float32()),
+            ("clip_embedding", pa.list_(pa.float32())),  # of the edited picture, of length 1
             ("seconds", pa.float32()),  # of the editor, its batch's time shared
             ("memory_mb", pa.float32()),  # the most that the device, or the process, held by then
             ("price", pa.float32()),

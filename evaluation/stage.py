@@ -161,9 +161,9 @@ class EditAndMeasure:
         """Those of one size together: of a set that can be judged all are of one."""
         return list(self._reader.read(np.stack(pictures))) if pictures else []
 
-    def _scores(self, cases: Sequence[Case], made: Sequence[Made | None]) -> list[dict[str, float | None]]:
+    def _scores(self, cases: Sequence[Case], made: Sequence[Made | None]) -> list[dict[str, Any]]:
         """CLIP's, of each case; nothing where there is no picture, no caption, or no CLIP."""
-        found: list[dict[str, float | None]] = [{} for _ in cases]
+        found: list[dict[str, Any]] = [{} for _ in cases]
         if self._clip is None:
             return found
         from filters.clip import Pair, Scored
@@ -177,7 +177,10 @@ class EditAndMeasure:
         for place, answer in zip(places, self._clip.score(pairs) if pairs else (), strict=True):
             if isinstance(answer, Scored):
                 said = answer.similarities
-                found[place] = {"clip_image": said.clip_image, "clip_direction": said.clip_direction}
+                found[place] = {
+                    "clip_image": said.clip_image, "clip_direction": said.clip_direction,
+                    "clip_embedding": answer.after.tolist(),
+                }  # fmt: skip
         return found
 
 

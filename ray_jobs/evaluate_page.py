@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jinja2
+import numpy as np
 
 from evaluation import table
 from evaluation.edit_sets import of_group
@@ -67,6 +68,9 @@ def write(
     """Writes both files over older ones, the page last; the report. folders: of results. Raises StorageError."""
     rows = [row for folder in folders.values() for row in _rows(run, folder)]
     found = table.summary(rows, [*config.editors]) if rows else {}
+    for one in sets:
+        for editor, figures in found.get(one.name, {}).get("editors", {}).items():
+            figures["distances"] = _distances(run, config, one.name, editor, folders)
     whole = {
         one.name: found[one.name] | {"digest": one.digest, "looked_at": one.looked_at}
         for one in sets
@@ -79,6 +83,43 @@ def write(
     cards = {one.name: _cards(run, one, config, folders) for one in sets if one.name in found}
     run.write_report_html(render(report, cards))
     return report
+
+
+def _distances(
+    run: Run, config: EvaluateConfig, name: str, editor: str, folders: Mapping[str, str]
+) -> dict[str, Any] | None:
+    """Of the pictures of the editor's first copy and the true ones, which are the oracle's; None where there is no CLIP
+    or no oracle."""
+    oracle = next((one for one, about in config.editors.items() if about.kind == "oracle"), None)
+    if config.clip is None or oracle is None or editor == oracle:
+        return None
+    from evaluation.distances import distances
+
+    made, true = (_embeddings(run, name, one, folders) for one in (editor, oracle))
+    both = sorted(made.keys() & true.keys())
+    if not both:
+        return None
+    extractor = f"CLIP {config.clip.model.rpartition(':')[2].rstrip('/').rpartition('/weights/')[2]}"
+    found = distances(
+        *(np.array([some[pair] for pair in both], np.float32) for some in (made, true)), extractor
+    )
+    return None if found is None else asdict(found)
+
+
+def _embeddings(run: Run, name: str, editor: str, folders: Mapping[str, str]) -> dict[str, list[float]]:
+    route = _route(name, editor, folders)
+    found: dict[str, list[float]] = {}
+    for unit in sorted(run.done(folders[route])):
+        columns = ("pair_id", "clip_embedding")
+        for row in read_table(run.storage, run.shard_key(folders[route], unit), columns).to_pylist():
+            if row["clip_embedding"] is not None:
+                found[row["pair_id"]] = row["clip_embedding"]
+    return found
+
+
+def _route(name: str, editor: str, folders: Mapping[str, str]) -> str:
+    """Of the editor's first copy."""
+    return next(route for route in (f"{name}_{editor}", f"{name}_{editor}_1") if route in folders)
 
 
 def _rows(run: Run, folder: str) -> list[dict[str, Any]]:
@@ -162,10 +203,7 @@ class _Made:
 
     def __init__(self, run: Run, one: Frozen, config: EvaluateConfig, folders: Mapping[str, str]) -> None:
         self._run, self._unit = run, config.unit
-        self._routes = {
-            name: next(route for route in (f"{one.name}_{name}", f"{one.name}_{name}_1") if route in folders)
-            for name in config.editors
-        }
+        self._routes = {name: _route(one.name, name, folders) for name in config.editors}
         self._folders = folders
         self._read: dict[tuple[str, int], list[dict[str, Any]]] = {}
 
