@@ -100,9 +100,8 @@ def _distances(
     if not both:
         return None
     extractor = f"CLIP {config.clip.model.rpartition(':')[2].rstrip('/').rpartition('/weights/')[2]}"
-    found = distances(
-        *(np.array([some[pair] for pair in both], np.float32) for some in (made, true)), extractor
-    )
+    ours, theirs = (np.array([some[pair] for pair in both], np.float32) for some in (made, true))
+    found = distances(ours, theirs, extractor)
     return None if found is None else asdict(found)
 
 
