@@ -27,7 +27,8 @@ class EditorMissing(Exception):
 @dataclass(frozen=True, slots=True, eq=False)
 class Asked:
     """An edit that is asked for. image, truth: (h, w, 3) uint8. seed: of this edit alone. kind: of the edit. captions:
-    of the picture before and after, and the true picture, where there are any."""
+    of the picture before and after, and the true picture, where there are any. mask: (h, w) bool, the things that the
+    edit is about, as they are before; None where that is not known."""
 
     image: Pixels
     text: str
@@ -36,6 +37,7 @@ class Asked:
     caption_before: str | None
     caption_after: str | None
     truth: Pixels | None
+    mask: NDArray[np.bool_] | None = None
 
 
 class Editor(Protocol):
@@ -205,6 +207,10 @@ def editor(settings: Mapping[str, Any], copy: int) -> Editor:
         return Identity()
     if kind == "oracle":
         return Oracle()
+    if kind == "hosted":
+        from evaluation.hosted import Hosted
+
+        return Hosted(settings)
     device = _device(settings["device"])
     if kind == "decoded":
         return Decoded(settings["model"], device)

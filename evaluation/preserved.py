@@ -74,6 +74,16 @@ def kept(row: Mapping[str, Any]) -> NDArray[np.bool_] | None:
     return keep if keep.mean() >= _LEAST else None
 
 
+def subject_of(row: Mapping[str, Any]) -> NDArray[np.bool_] | None:
+    """(h, w) bool: the things that the edit is about, as they are before it. None where it is about none that are
+    there, or their masks are not known."""
+    named = {str(name) for step in row["operations"] or () for name in _named(step) if name}
+    masks = [thing["mask"] for thing in row["objects_before"] or () if thing["id"] in named]
+    if not masks or any(mask is None for mask in masks):
+        return None
+    return np.asarray(np.logical_or.reduce([rle_to_mask(mask).astype(bool) for mask in masks]))
+
+
 def _named(step: Mapping[str, Any]) -> tuple[Any, ...]:
     also = (step["reference"],) if step["kind"] == "swap" else ()
     return step["subject"], *also, *(step["objects"] or ())

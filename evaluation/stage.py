@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.editors import Asked, checked, editor
-from evaluation.preserved import preserved
+from evaluation.preserved import preserved, subject_of
 from evaluation.results import FAILED, MADE, RESULTS, RIGHT, TOLERANCES, UNASKED, WRONG
 from evaluation.spatial import judge, seen
 from shards.guard import RowGuard
@@ -128,7 +128,8 @@ class EditAndMeasure:
     def _asked(self, case: Case) -> Asked:
         row = case.row
         captions = row["original_prompt"], row["edited_prompt"]
-        return Asked(case.before, case.text, case.seed + self._seed, case.kind, *captions, case.truth)
+        mask = subject_of(row) if case.judged else None
+        return Asked(case.before, case.text, case.seed + self._seed, case.kind, *captions, case.truth, mask)
 
     def _rows(self, cases: Sequence[Case], made: Sequence[Made | None]) -> list[dict[str, Any]]:
         read = iter(self._read([one.picture for case, one in zip(cases, made, strict=True)

@@ -98,8 +98,23 @@ class OfDiffusers(Trained):
     options: dict[str, Any] = Field(default_factory=dict)
 
 
+class Hosted(Model):
+    """The hosted images-edit API, or one that speaks its protocol. key: the environment variable that holds the key.
+    size: pixels of the square that is sent; null for the picture as it is. masked: the object is cleared for painting.
+    price: of an edit, in the currency of whoever takes it."""
+
+    kind: Literal["hosted"]
+    model: str
+    url: str | None = None
+    key: Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$")] = "OPENAI_API_KEY"
+    size: Annotated[int, Field(ge=64, le=4096)] | None = 1024
+    masked: bool = False
+    price: Annotated[float, Field(ge=0)]
+
+
 AnyEditor = Annotated[
-    Bound | Decoded | SpatialPix | InstructPix2Pix | SdEdit | OfDiffusers, Field(discriminator="kind")
+    Bound | Decoded | SpatialPix | InstructPix2Pix | SdEdit | OfDiffusers | Hosted,
+    Field(discriminator="kind"),
 ]
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ray_jobs.config import ConfigError, check, one_line, overridden, read_yaml
-from ray_jobs.config_evaluate import AnyEditor, Decoded, EditSet, EvaluateConfig, Trained
+from ray_jobs.config_evaluate import AnyEditor, Decoded, EditSet, EvaluateConfig, Hosted, Trained
 from ray_jobs.job import DONE, parser, run_job
 
 if TYPE_CHECKING:
@@ -60,6 +60,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--set", action="append", default=[], metavar="a.b=c", help="override a key of the configuration"
     )
     options.add_argument("--steal", action="store_true", help="take over from a job that holds the folder")
+    options.add_argument(
+        "--spend", type=float, default=0.0, metavar="SUM", help="what hosted editors may cost in all"
+    )
     arguments = options.parse_args(argv)
     return run_job("evaluate", _work if arguments.survey is None else _survey, arguments)
 
@@ -95,6 +98,7 @@ def _work(arguments: argparse.Namespace) -> int:
                 f"set {one.name}: {one.edits} of {one.looked_at} edits can be judged, sha256 {one.digest[:16]}"
             )
         plan = routes(config, sets)
+        hold_to_budget(run, config, plan, arguments.spend)
         counted = Counted("edits", "right", ("wrong", "failed"), ("right", "wrong", "failed"))
         failures: list[Failure] = []
         missing = 0
@@ -116,6 +120,29 @@ def _work(arguments: argparse.Namespace) -> int:
         said = f", for example: {failures[0].message}" if failures else ""
         raise driver.RunFailed(f"{missing} units are missing{said}; submit the same command again to go on")
     return DONE
+
+
+def hold_to_budget(run: Run, config: EvaluateConfig, plan: Sequence[Route], spend: float) -> None:
+    """What is left to be asked of hosted editors is said, and refused if it costs more. Raises ConfigError."""
+    total = 0.0
+    for name, editor in config.editors.items():
+        if not isinstance(editor, Hosted):
+            continue
+        units = [
+            unit
+            for route in plan
+            if route.stages[0].settings["editor"]["name"] == name
+            for unit in route.units
+            if unit.id not in run.done(route.folders["edits"])
+        ]
+        cost = len(units) * config.unit * editor.price
+        total += cost
+        print(f"editor {name}: up to {len(units) * config.unit} edits at {editor.price:g} each: {cost:.2f}")
+    if total > spend:
+        raise ConfigError(
+            f"--spend: hosted editors cost up to {total:.2f}, and {spend:.2f} may be spent: allow it with "
+            f"--spend {total:.2f}, or take a smaller set"
+        )
 
 
 def _anywhere(config: EvaluateConfig) -> EvaluateConfig:

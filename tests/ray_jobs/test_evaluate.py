@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 import yaml
 
+from evaluation.results import RESULTS
 from ray_jobs import __main__ as command
 from ray_jobs import evaluate_page
 from ray_jobs.config import ConfigError, check
 from ray_jobs.config_evaluate import EvaluateConfig
-from ray_jobs.evaluate import Frozen, identity, routes, table
+from ray_jobs.evaluate import Frozen, hold_to_budget, identity, routes, table
 from ray_jobs.progress import Counted, Progress
+from shards.tables import from_rows
 from shards.units import Unit
 from tests.evaluations_by_hand import hand_made_evaluation
 from tests.ray_jobs.test_progress import report as unit_report
@@ -170,3 +172,22 @@ def test_editors_are_tried_on_renders_and_the_command_goes_on(tmp_path, capsys):
     sets = {"spatial": {"dataset": data, "digest": "0123456789abcdef"}}
     code, _, err = evaluated(sets=sets)
     assert code == 2 and "sets.spatial.digest" in err
+
+
+def test_hosted_editors_are_not_asked_before_somebody_allowed_what_they_cost(tmp_path, capsys):
+    run = hand_made_evaluation(tmp_path)
+    one = Frozen(**json.loads(run.storage.read("sets/spatial-00000000.json")))
+    hosted = {"dalle": {"kind": "hosted", "model": "some-model", "price": 0.25}}
+    config = configured(tmp_path, editors=BOUNDS | hosted)
+    plan = routes(config, [one])
+    with pytest.raises(
+        ConfigError, match=r"--spend: hosted editors cost up to 3\.00, and 2\.99 may be spent"
+    ):
+        hold_to_budget(run, config, plan, 2.99)
+    hold_to_budget(run, config, plan, 3.0)
+    assert "editor dalle: up to 12 edits at 0.25 each: 3.00" in capsys.readouterr().out
+    route = next(route for route in plan if route.name == "spatial_dalle")
+    row = from_rows([], RESULTS)
+    for unit in route.units:  # what is there is not paid for again
+        run.commit(route.folders["edits"], unit, row, {})
+    hold_to_budget(run, config, plan, 0.0)
