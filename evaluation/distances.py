@@ -9,6 +9,7 @@ spread. FID and KID are torchmetrics'.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,7 +65,8 @@ def distances(made: Features, true: Features, features: str, seed: int = 0) -> D
         return None
     pair = torch.from_numpy(np.asarray(made, np.float32)), torch.from_numpy(np.asarray(true, np.float32))
     enough = len(made) == len(true) and count >= _ENOUGH * width
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of the memory that features take: they are there
         torch.manual_seed(seed)
         kid = KernelInceptionDistance(_AsTheyAre(width), subsets=_SUBSETS, subset_size=count // 2)
         mean, deviation = (float(value) for value in _computed(kid, *pair))

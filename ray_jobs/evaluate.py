@@ -317,7 +317,8 @@ def table(report: Mapping[str, Any]) -> str:
 
 def _lines(name: str, found: Mapping[str, Any]) -> Iterator[str]:
     yield f"{name}: {found['edits']} edits, sha256 {found['digest'][:16]}"
-    yield f"  {'editor':<16}{'right':>8}{'95%':>16}{'ahead of it':>24}{'asked':>7}{'failed':>8}{'PSNR':>7}{'s/edit':>8}"
+    heads = f"{'right':>8}{'95%':>18}{'the first is ahead by':>26}{'asked':>7}{'failed':>8}{'PSNR':>7}{'s/edit':>8}"
+    yield f"  {'editor':<16}{heads}"
     for editor, figures in found["editors"].items():
         success, ahead = figures["success"], figures["ahead"]
         share = f"{success['mean']:.1%}" if success else "–"
@@ -330,4 +331,4 @@ def _lines(name: str, found: Mapping[str, Any]) -> Iterator[str]:
         psnr = f"{figures['psnr']['mean']:.1f}" if figures["psnr"] else "–"
         seconds = f"{figures['seconds']:.2f}" if "seconds" in figures else "–"
         failed = sum(figures["failed"].values())
-        yield f"  {editor:<16}{share:>8}{sure:>16}{before:>24}{figures['asked']:>7}{failed:>8}{psnr:>7}{seconds:>8}"
+        yield f"  {editor:<16}{share:>8}{sure:>18}{before:>26}{figures['asked']:>7}{failed:>8}{psnr:>7}{seconds:>8}"

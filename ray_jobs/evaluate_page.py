@@ -99,7 +99,7 @@ def _distances(
     both = sorted(made.keys() & true.keys())
     if not both:
         return None
-    extractor = f"CLIP {config.clip.model.rpartition(':')[2].rstrip('/').rpartition('/weights/')[2]}"
+    extractor = f"CLIP {config.clip.model.removeprefix('local-dir:')}"
     ours, theirs = (np.array([some[pair] for pair in both], np.float32) for some in (made, true))
     found = distances(ours, theirs, extractor)
     return None if found is None else asdict(found)
