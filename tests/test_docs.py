@@ -19,6 +19,7 @@ import yaml
 from filters import geometry
 from ray_jobs.__main__ import JOBS
 from ray_jobs.config import RENDERED_KINDS, Config, Filters, check, load
+from ray_jobs.config_evaluate import EvaluateConfig
 from renderers.catalog import parse_catalog
 from shards.images import encode, mask_to_rle
 from shards.run import Run
@@ -176,6 +177,8 @@ def test_yaml_is_what_the_code_takes(page, tmp_path):
             assert parse_catalog(block)
         elif "profile" in values:
             check(Filters, values, page)
+        elif "sets" in values:
+            check(EvaluateConfig, {"out": "x", "editors": {"one": {"kind": "identity"}}} | values, page)
         else:
             check(Config, values, page)
 
