@@ -70,6 +70,9 @@ class EditAndMeasure:
         from evaluation.edit_sets import of_group
 
         began, asked_s = time.monotonic(), 0.0
+        if self._run.storage.exists(self._run.shard_key(self._folder, unit.id)):
+            # Of a worker that died after it: not to be paid for twice.
+            return UnitReport(unit.id, self.name, unit.size, {}, 0.0, skipped=True)
         numbered = list(
             zip(unit.rows, of_group(self._run.storage, self._set["key"], unit.index), strict=False)
         )

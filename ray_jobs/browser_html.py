@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import jinja2
@@ -17,6 +16,7 @@ from ray_jobs.browse_run import Progress
 from ray_jobs.editing import Asked, Understood
 from ray_jobs.report_page import LANGUAGES, REASONS, Bar, file_size, measured, operation_words, percent
 from ray_jobs.survey import message_of
+from ray_jobs.templates import template
 
 _IDS = ("pair_id", "inverse_of", "edit_id", "scene_id", "unit_id", "run_id", "file", "license", "seed")
 _VERDICTS = ("accepted", "rejected", "failed", "undecided")
@@ -141,16 +141,10 @@ def _part(name: str, *arguments: Any) -> str:
 
 @functools.cache
 def _parts() -> Any:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.ChainableUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
+    return template(
+        "browser_page.html",
+        jinja2.ChainableUndefined,
         percent=percent,
         bytes=file_size,
         language=lambda code: LANGUAGES.get(code, code or "unknown language"),
-    )
-    return environment.get_template("browser_page.html").module
+    ).module

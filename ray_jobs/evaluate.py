@@ -12,7 +12,7 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from spatial.templates import Chosen
 
 STAGE = "evaluation.stage:EditAndMeasure"
+SETS = "sets.json"  # which of the frozen sets the results are of
 # Where and how fast it goes is no part of what it is; sets and editors may become more.
 _EXECUTION = ("out", "pool", "limits")
 
@@ -97,6 +98,7 @@ def _work(arguments: argparse.Namespace) -> int:
             print(
                 f"set {one.name}: {one.edits} of {one.looked_at} edits can be judged, sha256 {one.digest[:16]}"
             )
+        run.storage.write(SETS, json.dumps({one.name: asdict(one) for one in sets}, indent=1).encode())
         plan = routes(config, sets)
         hold_to_budget(run, config, plan, arguments.spend)
         counted = Counted("edits", "right", ("wrong", "failed"), ("right", "wrong", "failed"))
@@ -191,16 +193,14 @@ def _frozen(run: Run, name: str, asked: EditSet, config: EvaluateConfig) -> Froz
     try:
         found = Frozen(**json.loads(run.storage.read(note)))
     except NotFound:
-        chosen, looked_at = _chosen(asked, Reader.load(config.reader))
+        chosen, looked_at = _chosen(name, asked, Reader.load(config.reader))
         if not chosen:
             raise ConfigError(
                 f"sets.{name}: none of the {looked_at} edits of split {asked.split!r} can be judged"
             ) from None
         found = Frozen(name, f"sets/{name}-{made_of[:8]}.parquet", digest(chosen), len(chosen), looked_at)
         run.storage.write(found.key, written(chosen, config.unit))
-        run.storage.write(
-            note, json.dumps({k: getattr(found, k) for k in found.__slots__}, indent=1).encode()
-        )
+        run.storage.write(note, json.dumps(asdict(found), indent=1).encode())
     if asked.digest is not None and not found.digest.startswith(asked.digest):
         raise ConfigError(
             f"sets.{name}.digest: the set is {found.digest[:16]}, not {asked.digest[:16]}: other data, words or reader "
@@ -209,7 +209,7 @@ def _frozen(run: Run, name: str, asked: EditSet, config: EvaluateConfig) -> Froz
     return found
 
 
-def _chosen(asked: EditSet, reader: Reader) -> tuple[list[Case], int]:
+def _chosen(name: str, asked: EditSet, reader: Reader) -> tuple[list[Case], int]:
     """The edits that count, and how many were looked at. Raises ConfigError for a picture that is broken."""
     from evaluation.benchmarks import BenchmarkError, edits
     from evaluation.edit_sets import of_each
@@ -222,13 +222,13 @@ def _chosen(asked: EditSet, reader: Reader) -> tuple[list[Case], int]:
         try:
             there = list(edits(asked.benchmark, asked.folder or "", asked.side))
         except BenchmarkError as error:
-            raise ConfigError(f"sets: {one_line(error)}") from None
+            raise ConfigError(f"sets.{name}: {one_line(error)}") from None
         return of_each(there, asked.most), len(there)
     held: Chosen = "held_out" if asked.words == "withheld" else "all"
     try:
         there = list(cases(open_dataset(asked.dataset or ""), asked.split, held))
     except ValueError as error:
-        raise ConfigError(f"sets: {one_line(error)}") from None
+        raise ConfigError(f"sets.{name}: {one_line(error)}") from None
     chosen = judgeable(there, reader)
     if asked.words == "free":
         chosen = worded(chosen, [(one.pair_id, one.language, one.text) for one in paraphrases()])
@@ -267,11 +267,14 @@ def routes(config: EvaluateConfig, sets: Sequence[Frozen]) -> list[Route]:
                     "set": {"name": one.name, "key": one.key}, "editor": about, "copy": copy, "batch": config.batch,
                     "seed": config.seed, "reader": config.reader, "clip": clip,
                 }  # fmt: skip
+                judged_by = None
+                if clip is not None:
+                    judged_by = [clip[key] for key in ("identity", "preprocessing", "precision")]
                 shaping = {
                     "stage": "edits", "version": version, "set": [one.name, one.digest], "unit": config.unit,
                     "editor": {k: v for k, v in about.items() if k not in ("models", "model", "device")}, "copy": copy,
                     "model": identity(model) if model else "", "seed": config.seed, "batch": config.batch,
-                    "reader": identity(config.reader), "clip": None if clip is None else clip["identity"],
+                    "reader": identity(config.reader), "clip": judged_by,
                 }  # fmt: skip
                 route = f"{one.name}_{name}" + (f"_{copy + 1}" if len(copies) > 1 else "")
                 units = [Unit(route, index, config.unit) for index in range(-(-one.edits // config.unit))]

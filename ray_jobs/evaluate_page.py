@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import jinja2
 import numpy as np
 
 from evaluation import table
@@ -17,6 +15,7 @@ from evaluation.results import MADE, RIGHT, TOLERANCES
 from evaluation.spatial import NAMED
 from ray_jobs.config_evaluate import EvaluateConfig
 from ray_jobs.gallery import thumbnail
+from ray_jobs.templates import template
 from shards.images import decode
 from shards.run import Run
 from shards.storage import NotFound
@@ -130,18 +129,12 @@ def _rows(run: Run, folder: str) -> list[dict[str, Any]]:
 
 
 def render(report: Mapping[str, Any], cards: Mapping[str, Sequence[Card]]) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        percent=lambda share: f"{share:.1%}", points=lambda share: f"{100 * share:+.1f}", words=_words
-    )
     curves = {name: curve(found["editors"]) for name, found in report["sets"].items()}
-    return environment.get_template("evaluate_page.html").render(
+    page = template(
+        "evaluate_page.html",
+        percent=lambda share: f"{share:.1%}", points=lambda share: f"{100 * share:+.1f}", words=_words,
+    )  # fmt: skip
+    return page.render(
         report=report,
         cards=cards,
         curves=curves,

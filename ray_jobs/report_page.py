@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-
-import jinja2
 
 from ray_jobs.gallery import Mark, marks, svg_path, thumbnail
 from ray_jobs.progress import duration
 from ray_jobs.survey import Line, Survey, fetch, message_of
+from ray_jobs.templates import template
 from shards.images import decode
 from shards.run import Run
 from shards.schema import CLIP_SCORES
@@ -156,17 +154,11 @@ def render(run: Run, report: Mapping[str, Any], surveys: Mapping[str, Survey]) -
             "failed": [(line, message_of(row))
                        for line, row in fetch(run, folder, found.failed[:FAILED_SHOWN], _MESSAGE)],
         }  # fmt: skip
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        duration=duration, percent=percent, language=lambda code: LANGUAGES.get(code, code), bytes=file_size
-    )
-    return environment.get_template("report_page.html").render(report=report, routes=routes)
+    page = template(
+        "report_page.html",
+        duration=duration, percent=percent, language=lambda code: LANGUAGES.get(code, code), bytes=file_size,
+    )  # fmt: skip
+    return page.render(report=report, routes=routes)
 
 
 def scene_bars(scenes: Mapping[str, Any]) -> list[Bar]:

@@ -6,11 +6,11 @@ task and side, so an address says nothing of who made one.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-import jinja2
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData
@@ -23,6 +23,9 @@ from starlette.routing import Route
 from evaluation.survey import QUESTIONS, RATINGS, Task, tasks
 from evaluation.votes import Rater, Votes
 from ray_jobs.survey_files import Shown
+from ray_jobs.templates import template
+
+log = logging.getLogger(__name__)
 
 POLICY = (
     "default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; "
@@ -33,7 +36,7 @@ WORDS: Mapping[str, Mapping[str, str]] = {
     "en": {
         "title": "Which edit is better?",
         "intro": "You will see pictures before and after an edit, and the words that asked for it. There are {count} "
-        "questions; it takes about ten minutes. You can stop and come back by the same link.",
+        "questions. You can stop and come back by the same link.",
         "privacy": "We keep your answers and their times, and nothing about you: no name, no address, no cookie.",
         "start": "Start in English",
         "of": "{number} of {count}",
@@ -50,11 +53,12 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "missing": "Please answer all three questions.",
         "done": "Thank you! All your answers are in.",
         "link": "To go on later, keep this page's address.",
+        "later": "Your answer could not be stored. Please go back and try again in a moment.",
     },
     "vi": {
         "title": "Bản chỉnh sửa nào tốt hơn?",
-        "intro": "Bạn sẽ xem ảnh trước và sau khi chỉnh sửa, cùng với yêu cầu chỉnh sửa. Có {count} câu hỏi, "
-        "mất khoảng mười phút. Bạn có thể dừng lại và quay lại bằng chính đường dẫn này.",
+        "intro": "Bạn sẽ xem ảnh trước và sau khi chỉnh sửa, cùng với yêu cầu chỉnh sửa. Có {count} câu hỏi. "
+        "Bạn có thể dừng lại và quay lại bằng chính đường dẫn này.",
         "privacy": "Chúng tôi chỉ lưu câu trả lời và thời gian trả lời, không lưu gì về bạn: không tên, không địa chỉ, "
         "không cookie.",
         "start": "Bắt đầu bằng tiếng Việt",
@@ -72,6 +76,7 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "missing": "Vui lòng trả lời cả ba câu hỏi.",
         "done": "Cảm ơn bạn! Tất cả câu trả lời đã được lưu.",
         "link": "Để tiếp tục sau, hãy giữ địa chỉ của trang này.",
+        "later": "Chưa lưu được câu trả lời của bạn. Vui lòng quay lại và thử lại sau giây lát.",
     },
 }
 
@@ -102,6 +107,7 @@ def application(shown: Shown, votes: Votes) -> Starlette:
             Route("/r/{secret}/{number:int}/{place}.webp", pages.picture, methods=["GET"]),
         ],
         middleware=[Middleware(_Guarded)],
+        exception_handlers={SQLAlchemyError: _later},
     )
 
 
@@ -109,14 +115,7 @@ class _Pages:
     def __init__(self, shown: Shown, votes: Votes) -> None:
         self._shown, self._votes = shown, votes
         self._languages = [language for language in WORDS if len(shown.survey.of(language)) >= 2]
-        environment = jinja2.Environment(
-            loader=jinja2.FileSystemLoader(Path(__file__).parent),
-            autoescape=True,
-            undefined=jinja2.StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        self._template = environment.get_template("survey_page.html")
+        self._template = template("survey_page.html")
 
     def first(self, _: Request) -> Response:
         count = self._shown.survey.pairs + self._shown.survey.rates + self._shown.survey.checks
@@ -183,6 +182,13 @@ class _Pages:
     def _page(self, part: str, language: str, status: int = 200, **values: Any) -> Response:
         html = self._template.render(part=part, language=language, words=WORDS[language], **values)
         return HTMLResponse(html, status)
+
+
+def _later(_: Request, error: Exception) -> Response:
+    """The database does not answer, or has no room: what was answered before is there, this was not taken."""
+    log.error("the database of votes: %s", type(error).__name__)  # its message has what was asked of it
+    text = "\n".join(WORDS[language]["later"] for language in WORDS)
+    return PlainTextResponse(text, 503, {"Retry-After": "10"})
 
 
 def _unknown() -> Response:

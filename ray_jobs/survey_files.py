@@ -18,6 +18,7 @@ from evaluation.edit_sets import of_group
 from evaluation.survey import OTHER, TRUE, Entry, Survey, Task
 from evaluation.votes import Votes, VotesError
 from ray_jobs.config import ConfigError
+from ray_jobs.evaluate import SETS
 from ray_jobs.gallery import enlarged
 from shards.images import Pixels, decode
 from shards.run import Run
@@ -113,11 +114,11 @@ def _chosen(run: Run, editors: list[str]) -> dict[str, Any]:
 
 
 def _cases(run: Run, name: str) -> list[Any]:
-    """Of the set that results are of: the newest, if there are several of this name."""
-    notes = [entry.key for entry in run.storage.list(f"sets/{name}-") if entry.key.endswith(".json")]
-    if not notes:
-        raise ConfigError(f"{run.storage.uri} has no set {name!r}: run 'evaluate' first")
-    found = json.loads(run.storage.read(notes[-1]))
+    """Of the set that results are of."""
+    try:
+        found = json.loads(run.storage.read(SETS))[name]
+    except (NotFound, KeyError):
+        raise ConfigError(f"{run.storage.uri} has no set {name!r}: run 'evaluate' first") from None
     groups = -(-found["edits"] // run.config["unit"])
     return [case for group in range(groups) for case in of_group(run.storage, found["key"], group)]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from evaluation.edit_sets import written
 from evaluation.results import RESULTS, TOLERANCES
 from evaluation.trials import cases, digest
+from ray_jobs.evaluate import SETS
 from shards.dataset import open_dataset
 from shards.images import encode
 from shards.run import Run
@@ -34,6 +35,10 @@ def hand_made_evaluation(folder: Path, edits: int = 12, text: str = "move the mu
     run.storage.write(key, written(chosen, UNIT))
     about = {"name": "spatial", "key": key, "digest": digest(chosen), "edits": edits, "looked_at": edits}
     run.storage.write("sets/spatial-00000000.json", json.dumps(about).encode())
+    run.storage.write(
+        "sets/spatial-ffffffff.json", json.dumps(about | {"key": "sets/of-other-data"}).encode()
+    )
+    run.storage.write(SETS, json.dumps({"spatial": about}).encode())
     for editor in EDITORS:
         route = f"spatial_{editor}"
         stage = Run.folder("edits", route, "0" * 8)

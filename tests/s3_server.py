@@ -125,8 +125,8 @@ class FaultyProxy:
     """Forwards to a server; `faults` are taken one by one by requests whose "METHOD path?query" has `where`.
 
     A fault is "503" (answered so, not forwarded), "drop" (the connection closed, not forwarded), "lose"
-    (forwarded, and the connection closed before the answer), "slow" (forwarded after two seconds) or "hang" (nothing
-    until the proxy closes). `requests` are all that came, `sent` the bytes of the answers.
+    (forwarded, and the connection closed before the answer) or "hang" (nothing until the proxy closes). `requests` are
+    all that came, `sent` the bytes of the answers.
     """
 
     def __init__(self, target: str) -> None:
@@ -155,8 +155,6 @@ class FaultyProxy:
                     if fault == "hang":
                         proxy._closing.wait(60)
                     return self._hang_up()
-                if fault == "slow":
-                    proxy._closing.wait(2)
                 upstream = http.client.HTTPConnection(netloc, timeout=30)
                 # Everything as signed, the Host among it.
                 upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)

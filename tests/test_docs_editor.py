@@ -7,6 +7,7 @@ from typing import get_args
 from pydantic import BaseModel
 
 from evaluation.benchmarks import READERS
+from evaluation.results import RESULTS
 from ray_jobs.config_evaluate import AnyEditor, EditSet, EvaluateConfig
 from ray_jobs.config_train import TrainConfig
 from tests.pages import PAGES, names, section, table
@@ -39,6 +40,12 @@ def test_keys_of_an_evaluation_are_those_of_its_configuration():
         for model in get_args(get_args(AnyEditor)[0])
         for kind in get_args(model.model_fields["kind"].annotation)
     )
+
+
+def test_columns_of_results_that_measure_are_documented():
+    documented = {name for row in table(section(PAGES["docs/evaluate.md"], "Measures")) for name in names(row[0])}
+    about = {"pair_id", "scene_id", "edit_kind", "language", "edit_set", "editor", "copy", "text", "edited", "message"}
+    assert documented == set(RESULTS.names) - about
 
 
 def test_words_of_a_set_are_those_that_there_are():

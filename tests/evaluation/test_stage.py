@@ -153,6 +153,20 @@ def test_edits_that_nobody_can_judge_are_made_and_measured_whatever_their_sizes(
     assert all(row["l1"] == 0 for row in rows[1:])
 
 
+def test_what_is_committed_is_not_asked_again(dataset, run, monkeypatch):
+    results(run, dataset, monkeypatch, Oracle())
+
+    class Paid(Oracle):
+        def __call__(self, asked):
+            raise AssertionError("asked twice")
+
+    unit = Unit("set_it", 0, GROUP)
+    report = stage(run, dataset, monkeypatch, Paid())(
+        unit, RowGuard(Attempts(run.storage, FOLDER), unit.id, 2)
+    )
+    assert report.skipped
+
+
 def test_an_edit_that_kills_its_worker_is_a_row_that_says_so(dataset, run, monkeypatch):
     made = stage(run, dataset, monkeypatch, Oracle())
     attempts, unit = Attempts(run.storage, FOLDER), Unit("set_it", 0, GROUP)

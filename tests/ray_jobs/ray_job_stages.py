@@ -32,8 +32,7 @@ PAIRS, VERDICTS = "pairs-test-00000000", "verdicts-test-00000000"
 
 class Rows:
     """Stage "pairs": one line per row. Settings: sleep_s; kill_rows: rows whose worker dies; hang_once,
-    kill_once, break_once: {unit id: marker file}; storage_error, disk_full, bug: unit ids; noted: a file that gets a
-    line of each unit that is begun, and shards that are there are not made again."""
+    kill_once, break_once: {unit id: marker file}; storage_error, disk_full, bug: unit ids."""
 
     name = "pairs"
     version = 1
@@ -46,8 +45,6 @@ class Rows:
 
     def __call__(self, unit: Unit, guard: RowGuard) -> UnitReport:
         began = time.monotonic()
-        if (skipped := self._done_before(unit)) is not None:
-            return skipped
         self._misbehave(unit)
         rows = []
         for row in unit.rows:
@@ -59,16 +56,6 @@ class Rows:
             rows.append({"pair_id": pair_id, "row": row, "verdict": verdict, "reason": reason})
             time.sleep(self.settings.get("sleep_s", 0))
         return self._commit(unit, rows, began)
-
-    def _done_before(self, unit: Unit) -> UnitReport | None:
-        """As real stages do: what is committed is not made again."""
-        if "noted" not in self.settings:
-            return None
-        if self.run.storage.exists(self.run.shard_key(self.folder, unit.id)):
-            return UnitReport(unit.id, self.name, unit.size, {}, 0.0, skipped=True)
-        with Path(self.settings["noted"]).open("a") as file:
-            file.write(f"{self.name} {unit.id}\n")
-        return None
 
     def _commit(self, unit: Unit, rows: list[dict[str, Any]], began: float) -> UnitReport:
         counts = Counter(r["verdict"] + (f":{r['reason']}" if r["reason"] else "") for r in rows)
@@ -105,10 +92,7 @@ class Verdicts(Rows):
 
     def __call__(self, unit: Unit, guard: RowGuard) -> UnitReport:
         began = time.monotonic()
-        if (skipped := self._done_before(unit)) is not None:
-            return skipped
         self._misbehave(unit)
-        time.sleep(self.settings.get("sleep_s", 0) * unit.size)
         key = self.run.shard_key(self.inputs["pairs"], unit.id)
         return self._commit(unit, read_table(self.run.storage, key).to_pylist(), began)
 

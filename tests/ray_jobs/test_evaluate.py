@@ -91,6 +91,12 @@ def test_results_are_filed_by_what_they_depend_on(tmp_path):
     assert first.items() <= more.items() and "spatial_oracle" in more
     assert folders(editors={"ours": ours["ours"] | {"steps": 9}}) != first
     assert [len(route.units) for route in routes(configured(tmp_path), [one])] == [3, 3]
+    clip = {"model": f"local-dir:{STARTER.parent / 'clip'}"}
+    with_clip, otherwise = (
+        folders(editors=ours, clip=clip),
+        folders(editors=ours, clip=clip | {"precision": "bf16"}),
+    )
+    assert len({first["spatial_ours_1"], with_clip["spatial_ours_1"], otherwise["spatial_ours_1"]}) == 3
     known = identity(str(model))
     (model / "weights.safetensors").write_bytes(b"2")
     assert identity(str(model)) != known and folders(editors=ours) != first

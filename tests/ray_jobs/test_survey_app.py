@@ -6,6 +6,7 @@ import http.client
 import json
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -135,6 +136,19 @@ def test_answers_that_are_none_are_refused_and_leave_no_trace(address, votes):
         assert person.ask("POST", person.link, form)[0] == 400
     assert person.ask("POST", person.link, {"task": task, "follows": "x" * 10_000})[0] == 413
     assert votes.all() == []
+
+
+def test_a_database_that_fails_is_said_and_the_answer_can_be_given_again(address, votes, tmp_path, caplog):
+    person = Person(address)
+    page = person.see()
+    with sqlite3.connect(tmp_path / "votes.sqlite") as database:
+        database.execute("ALTER TABLE votes RENAME TO elsewhere")
+    status, _, said = person.answer(page)
+    assert status == 503 and said.splitlines() == [WORDS[language]["later"] for language in ("en", "vi")]
+    assert "INSERT" not in said + caplog.text and person.link[3:] not in caplog.text
+    with sqlite3.connect(tmp_path / "votes.sqlite") as database:
+        database.execute("ALTER TABLE elsewhere RENAME TO votes")
+    assert person.answer(page)[0] == 303 and len(votes.all()) == 3
 
 
 def test_nobody_gets_at_another_raters_tasks_without_their_link(address, votes):
