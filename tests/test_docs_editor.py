@@ -43,8 +43,21 @@ def test_keys_of_an_evaluation_are_those_of_its_configuration():
 
 
 def test_columns_of_results_that_measure_are_documented():
-    documented = {name for row in table(section(PAGES["docs/evaluate.md"], "Measures")) for name in names(row[0])}
-    about = {"pair_id", "scene_id", "edit_kind", "language", "edit_set", "editor", "copy", "text", "edited", "message"}
+    documented = {
+        name for row in table(section(PAGES["docs/evaluate.md"], "Measures")) for name in names(row[0])
+    }
+    about = {
+        "pair_id",
+        "scene_id",
+        "edit_kind",
+        "language",
+        "edit_set",
+        "editor",
+        "copy",
+        "text",
+        "edited",
+        "message",
+    }
     assert documented == set(RESULTS.names) - about
 
 
