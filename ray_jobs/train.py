@@ -294,7 +294,7 @@ def stream_of(config: TrainConfig, finding: bool = False) -> StreamSettings:
     from trainer.stream import StreamSettings
 
     data = config.data
-    seen = Seen(data.side, data.mirror, data.phrasings, finding)
+    seen = Seen(data.side, data.mirror, data.phrasings, finding, config.layers.paste)
     return StreamSettings(data.batch, seen, config.seed, data.per_block, data.workers, frozenset(data.kinds))
 
 

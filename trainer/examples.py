@@ -37,11 +37,10 @@ class RowError(Exception):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Example:
-    """before, after: (s, s, 3) uint8; None where latents are known. masks: (steps, 2, s / 8, s / 8), the shares of each
-    cell that the step's subject and reference cover in `before`; zeros where that is not known. landings: the same of
-    what the step moves or makes, in `after`. place: where its
-    latents are kept, if they are. latents: (2, c, s / 8, s / 8), of both pictures. sought: what is to be found in place
-    of what the words name."""
+    """before, after: (s, s, 3) uint8; None where latents are known and no more is wanted. masks: (steps, 2, s / 8, s /
+    8), the shares of each cell that the step's subject and reference cover in `before`; zeros where that is not known.
+    landings: the same of what the step moves or makes, in `after`. place: where its latents are kept, if they are.
+    latents: (2, c, s / 8, s / 8), of both pictures. sought: what is to be found in place of what the words name."""
 
     pair_id: str
     kind: str
@@ -60,12 +59,14 @@ class Seen:
     """How rows are seen. side: pixels, a multiple of 8. mirror: the odds of seeing a pair in a mirror, with words said
     anew; only where they are understood. phrasings: "as_written"; "train", by which all that is understood is said
     anew, without the quarter of templates that tests are worded by; or "canonical", one English wording per meaning.
-    finding: as `trainer.finding`, for an encoder that learns to find."""
+    finding: as `trainer.finding`, for an encoder that learns to find. pixels: pictures are wanted where their latents
+    are known, too, for an editor that pastes."""
 
     side: int
     mirror: float = 0.0
     phrasings: Phrasings = "as_written"
     finding: bool = False
+    pixels: bool = False
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -96,7 +97,7 @@ def example(
     place = None if number is None else Place(number, turned)
     latents = kept.get(place) if kept is not None and place is not None else None
     before = after = None
-    if latents is None:
+    if latents is None or seen.pixels:
         before, after = (
             _picture(row, name, seen.side, turned) for name in ("original_image", "edited_image")
         )

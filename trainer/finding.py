@@ -81,6 +81,7 @@ def sought(row: Mapping[str, Any], cells: int, rng: np.random.Generator) -> Soug
 def of_batch(batch: Batch, examples: Sequence[Example], frozen: Frozen) -> Batch:
     """The batch with pictures, words and masks of what is sought in it; text and target stay, and mean nothing."""
     words, source, masks = list(batch.words), batch.source.clone(), batch.masks.clone()
+    pixels = None if batch.pixels is None else batch.pixels.clone()
     # What is only named lands nowhere: of its words no read is asked.
     for place, one in enumerate(examples):
         if one.sought is None:
@@ -89,8 +90,10 @@ def of_batch(batch: Batch, examples: Sequence[Example], frozen: Frozen) -> Batch
         masks[place] = masks.new_tensor(one.sought.masks)
         if one.sought.after:
             source[place] = batch.target[place] / frozen.vae.config.scaling_factor
+            if pixels is not None:
+                pixels[place] = pixels[place].flip(0)
     phrases = frozen.phrases(arrays(words).texts)
-    return replace(batch, source=source, words=tuple(words), phrases=phrases, masks=masks)
+    return replace(batch, source=source, words=tuple(words), phrases=phrases, masks=masks, pixels=pixels)
 
 
 _Description = tuple[str, str | None, str | None]  # kind, colour, material

@@ -18,6 +18,8 @@ from shards.images import Pixels
 from trainer.objective import Objective
 from trainer.paste import Pasting
 
+_MOST_PHRASES = 20_000
+
 
 class Frozen(nn.Module):
     """Parts of a Stable Diffusion model: a folder of diffusers' form, or a name on the Hub."""
@@ -31,6 +33,7 @@ class Frozen(nn.Module):
             text_encoder.requires_grad_(False).eval(),
         )
         self.tokenizer, self.objective = tokenizer, objective
+        self._known: dict[str, Tensor] = {}  # phrases that were met, on the CPU: few, and met again and again
 
     @classmethod
     def load(cls, model: str | Path, revision: str | None = None) -> Frozen:
@@ -81,11 +84,13 @@ class Frozen(nn.Module):
         return cast(Tensor, self.vae.encode(pixels).latent_dist.mode())
 
     @torch.no_grad()
+    def decoded(self, latents: Tensor) -> Tensor:
+        """Scaled latents to (b, 3, h, w) float32, about -1 to 1."""
+        return cast(Tensor, self.vae.decode(latents / self.vae.config.scaling_factor).sample.float())
+
     def decode(self, latents: Tensor) -> Tensor:
         """Scaled latents to (b, h, w, 3) uint8."""
-        pixels = self.vae.decode(latents / self.vae.config.scaling_factor).sample
-        bright = ((pixels.float().clamp(-1, 1) + 1) * 127.5).round()
-        return cast(Tensor, bright.to(torch.uint8).permute(0, 2, 3, 1))
+        return as_bytes(self.decoded(latents))
 
     @torch.no_grad()
     def text(self, texts: Sequence[str]) -> Tensor:
@@ -96,8 +101,17 @@ class Frozen(nn.Module):
     @torch.no_grad()
     def phrases(self, texts: Sequence[str]) -> Tensor:
         """(n, d): of each phrase the mean of the states over its words, without begin, end and padding."""
+        new = [text for text in dict.fromkeys(texts) if text not in self._known]
+        if len(self._known) + len(new) > _MOST_PHRASES:
+            self._known, new = {}, list(dict.fromkeys(texts))
+        self._known |= dict(zip(new, self._phrases(new).float().cpu(), strict=True))
         if not texts:
             return torch.zeros(0, self.text_encoder.config.hidden_size, device=self.device)
+        return torch.stack([self._known[text] for text in texts]).to(self.device)
+
+    def _phrases(self, texts: Sequence[str]) -> Tensor:
+        if not texts:
+            return torch.zeros(0, self.text_encoder.config.hidden_size)
         tokens = self._tokens(texts)
         states = self.text_encoder(tokens["input_ids"]).last_hidden_state
         special = torch.tensor(self.tokenizer.all_special_ids, device=self.device)
@@ -110,6 +124,11 @@ class Frozen(nn.Module):
         return self.tokenizer(
             list(texts), padding="max_length", truncation=True, max_length=length, return_tensors="pt"
         ).to(self.device)
+
+
+def as_bytes(pixels: Tensor) -> Tensor:
+    """(b, 3, h, w), -1 to 1, to (b, h, w, 3) uint8."""
+    return ((pixels.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1)
 
 
 def text_to_image(model: str | Path, revision: str | None = None) -> UNet2DConditionModel:

@@ -11,21 +11,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from trainer.maps import Residual, as_picture
 
 _NARROWEST = 1e-4  # a map's variance, shares of the picture squared
+_CLOSE = 0.1  # of a logarithm: what is further off counts by its size, not its square
 _MOST = 4.0  # how many times larger a thing becomes at most
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Landed:
-    """Of the reads that land, (m,) numbers in `rows` among all b r. logits: (m, n). maps: (m, n), each of sum 1."""
+    """Of the reads that land, (m,) numbers in `rows` among all b r. logits: (m, n). maps: (m, n), each of sum 1.
+    growth: (m,), the natural logarithm of how many times larger a thing becomes than the words say."""
 
     rows: Tensor
     logits: Tensor
     maps: Tensor
+    growth: Tensor
 
 
 class Landing(nn.Module):
@@ -41,15 +46,22 @@ class Landing(nn.Module):
         )
         self.more = Residual(width)
         self.map = nn.Linear(width, 1)
+        self.grow = nn.Linear(width, 1)
+        nn.init.zeros_(self.grow.weight)
+        nn.init.zeros_(self.grow.bias)
 
-    def forward(self, seen: Tensor, tokens: Tensor, hints: Tensor, size: tuple[int, int]) -> Tensor:
-        """(m, n) logits. seen: (m, n, d), what is seen at each place. tokens: (m, d), who is to land, and how. hints:
-        (m, n, hints), 0 to 1."""
+    def forward(
+        self, seen: Tensor, tokens: Tensor, hints: Tensor, size: tuple[int, int]
+    ) -> tuple[Tensor, Tensor]:
+        """(m, n) logits, and (m,) growth. seen: (m, n, d), what is seen at each place. tokens: (m, d), who is to land,
+        and how. hints: (m, n, hints), 0 to 1."""
         looked = seen + self.hints(hints) + self.token(tokens)[:, None]
         looked = self.near(as_picture(looked, size)).flatten(2).transpose(1, 2)
         looked = self.far(looked)
         looked = self.more(as_picture(looked, size)).flatten(2).transpose(1, 2)
-        return self.map(looked)[..., 0]  # type: ignore[no-any-return]
+        logits = self.map(looked)[..., 0]
+        there = torch.einsum("mn,mnd->md", logits.softmax(dim=-1).detach(), looked)
+        return logits, self.grow(there)[..., 0]
 
 
 def middle(maps: Tensor, points: Tensor) -> Tensor:
@@ -60,6 +72,15 @@ def middle(maps: Tensor, points: Tensor) -> Tensor:
 def growth(before: Tensor, after: Tensor, points: Tensor) -> Tensor:
     """(...): how many times larger the one map is than the other, by the widths that they have."""
     return (_spread(after, points) / _spread(before, points)).sqrt().clamp(1 / _MOST, _MOST)
+
+
+def growth_loss(landed: Landed, before: Tensor, after: Tensor, scale: Tensor, points: Tensor) -> Tensor:
+    """How far what is said of the growth is from what masks show, mean over the things that both show; 0 for none.
+    before, after: (m, n), shares of cells that each thing covers. scale: (m,), what words say."""
+    known = (before.sum(dim=-1) > 0) & (after.sum(dim=-1) > 0)
+    wanted = (growth(before, after, points) / scale).log()
+    off = F.smooth_l1_loss(landed.growth.float(), wanted, reduction="none", beta=_CLOSE)
+    return torch.where(known, off, off.new_zeros(())).sum() / known.sum().clamp_min(1)
 
 
 def _spread(maps: Tensor, points: Tensor) -> Tensor:

@@ -157,6 +157,11 @@ class Learner:
         """Whether the next step is one of finding alone: its stream is to be one that says what is sought."""
         return self.progress.seen < min(self.settings.find, self.settings.samples)
 
+    @property
+    def pastes(self) -> bool:
+        """Whether examples must have their pictures, too: `Seen.pixels`."""
+        return self.editor.parts is not None and self.editor.parts.paste
+
     def run(self, stream: Stream, told: Callable[[Line], None], saved: Callable[[Learner], None]) -> None:
         """Learns until `samples` were seen, or, if it begins by finding, `find` of them: then it is to be called again,
         with a stream for editing. told: each step. saved: every `every` steps and at the end, on all ranks alike; it
@@ -210,13 +215,22 @@ class Learner:
             self.settings.seed, self.progress.step * self.settings.accumulate + part, self.parallel.rank
         )
         # Where there are no examples others still have some: what is learned there counts 0 times.
-        batch = batch_of(examples, self.frozen, self.kept) if examples else nothing(self.frozen)
+        pastes = self.pastes
+        batch = (
+            batch_of(examples, self.frozen, self.kept, pastes) if examples else nothing(self.frozen, pastes)
+        )
         with torch.autocast(self.frozen.device.type, torch.bfloat16, enabled=self.settings.bf16):
             if finding:
                 losses = self._found(of_batch(batch, examples, self.frozen))
             else:
                 losses = loss_of(
-                    self._model, self.frozen.objective, batch, self._null, self.settings.step, drawn
+                    self._model,
+                    self.frozen.objective,
+                    batch,
+                    self._null,
+                    self.settings.step,
+                    drawn,
+                    self.frozen.source,
                 )
         total = float(losses.total.detach())
         if examples and not math.isfinite(total):

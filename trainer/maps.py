@@ -36,6 +36,26 @@ def sampled(picture: Tensor, points: Tensor) -> Tensor:
     return F.grid_sample(picture, grid, align_corners=False)[..., 0].transpose(1, 2)
 
 
+def carried(pictures: Tensor, sources: Tensor) -> tuple[Tensor, Tensor]:
+    """Each picture as reads bring it: (b, r, c, H, W), and (b, r, H, W), 1 where that is from within it, else 0.
+
+    pictures: (b, c, H, W). sources: (b, r, h, w, 2), where the middles of coarser cells take their content from, (x, y)
+    of 0 to 1, linear in x and in y.
+    """
+    count, reads, height, width, _ = sources.shape
+    size = pictures.shape[-2], pictures.shape[-1]
+    points, ends = coordinates(*size, sources.device), coordinates(height, width, sources.device)[[0, -1]]
+    first, last = sources[:, :, 0, 0], sources[:, :, -1, -1]
+    slope = (last - first) / (ends[1] - ends[0])
+    there = (first[:, :, None] + slope[:, :, None] * (points - ends[0])).flatten(0, 1)  # (b r, H W, 2)
+    brought = sampled(pictures.repeat_interleave(reads, dim=0), there)
+    inside = ((there >= 0) & (there <= 1)).all(dim=-1).to(pictures.dtype)
+    return (
+        torch.unflatten(as_picture(brought, size), 0, (count, reads)),
+        inside.reshape(count, reads, *size),
+    )
+
+
 class Residual(nn.Module):
     """As in a ResNet, with norms before (He et al. 2016)."""
 

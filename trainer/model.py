@@ -19,7 +19,8 @@ from diffusers.models.attention_processor import AttnProcessor2_0
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from trainer.paste import Pasting
+from trainer.geometry import Truth
+from trainer.paste import Pasting, Shown
 from trainer.spatial_attention import Conditions, Parts, SpatialContext, SpatialEncoder, SpatialProcessor
 from trainer.words import Words, arrays
 
@@ -100,10 +101,24 @@ class SpatialEditor(nn.Module):
     def _note(self, _: nn.Module, given: tuple[Tensor, ...]) -> None:
         self._features = given[0]
 
-    def context(self, words: Sequence[Words], phrases: Tensor, source: Tensor) -> SpatialContext | None:
+    def context(
+        self,
+        words: Sequence[Words],
+        phrases: Tensor,
+        source: Tensor,
+        shown: Shown | None = None,
+        truth: Truth | None = None,
+    ) -> SpatialContext | None:
         """Once an edit: what the layers need; None for the plain editor. phrases: (texts, text_width), those of
-        `arrays(words).texts`. source: (b, c, h, w) latents."""
-        return None if self.spatial is None else self.spatial(arrays(list(words)), phrases, source)
+        `arrays(words).texts`. source: (b, c, h, w) latents. shown: to an editor that pastes. truth: in training, where
+        things are and will be. Raises ValueError where nothing is shown to an editor that pastes."""
+        if self.spatial is None:
+            return None
+        pixels = None if shown is None else shown.pixels
+        context = cast(SpatialContext, self.spatial(arrays(list(words)), phrases, source, pixels, truth))
+        if context.paste is None or shown is None or shown.encode is None:
+            return context
+        return self.spatial.drafted(context, shown.encode(context.paste.expected()))
 
     def forward(
         self,
@@ -128,7 +143,7 @@ class SpatialEditor(nn.Module):
         source: Tensor,
         context: SpatialContext | None = None,
     ) -> tuple[Tensor, Tensor | None]:
-        """The prediction before anything is pasted, and what `Paste.blended` takes as `more`. All as of `forward`."""
+        """The prediction before anything is pasted, and what `Paste.over` takes as `more`. All as of `forward`."""
         said = text if context is None else Conditions(text, context)
         seen = torch.cat([noisy, source], dim=1)
         predicted = cast(Tensor, self.unet(seen, steps, encoder_hidden_states=said).sample)

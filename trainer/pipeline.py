@@ -13,7 +13,7 @@ from diffusers import EulerAncestralDiscreteScheduler
 from torch import Tensor
 
 from shards.images import Pixels
-from trainer.frozen import Frozen
+from trainer.frozen import Frozen, as_bytes
 from trainer.guidance import (
     IMAGE,
     TEXT,
@@ -27,7 +27,7 @@ from trainer.guidance import (
 )
 from trainer.maps import silhouettes
 from trainer.model import SpatialEditor
-from trainer.paste import fading
+from trainer.paste import Shown, fading
 from trainer.spatial_attention import SpatialContext
 from trainer.words import Words, arrays, read
 
@@ -101,19 +101,19 @@ class SpatialPixPipeline:
         padding = ((0, -height % _MULTIPLE), (0, -width % _MULTIPLE), (0, 0))
         pixels = self.frozen.pixels([np.pad(image, padding, mode="edge") for image in images])
         words = [read(text) for text in instructions]
-        latents = self._sampled(self.frozen.source(pixels), words, list(seeds), sampling, told)
-        edited = self.frozen.decode(latents).cpu().numpy()
+        edited = as_bytes(self._sampled(pixels, words, list(seeds), sampling, told)).cpu().numpy()
         return [np.ascontiguousarray(picture[:height, :width]) for picture in edited]
 
     def _sampled(
         self,
-        source: Tensor,
+        pixels: Tensor,
         words: list[Words],
         seeds: list[int],
         sampling: Sampling,
         told_of: Told | None = None,
     ) -> Tensor:
-        """Scaled latents. Of each sample three: told both, told the picture, told nothing."""
+        """(b, 3, h, w), about -1 to 1, as pixels. Of each sample three: told both, told the picture, told nothing."""
+        source = self.frozen.source(pixels)
         count, device = len(words), source.device
         scheduler = EulerAncestralDiscreteScheduler.from_config(self.scheduler.config)
         scheduler.set_timesteps(sampling.steps)
@@ -130,7 +130,12 @@ class SpatialPixPipeline:
             sources.append(source)
         times = len(texts)
         said_to, shown = torch.cat(texts), torch.cat(sources)
-        told = context = self.editor.context(words, self.frozen.phrases(arrays(words).texts), source)
+        told = context = self.editor.context(
+            words,
+            self.frozen.phrases(arrays(words).texts),
+            source,
+            Shown(pixels, self.frozen.source),
+        )
         if told is not None:
             place = torch.arange(times * count, device=device) // count
             context = told.of(torch.arange(count, device=device).repeat(times)).silenced(place > 0)
@@ -144,6 +149,7 @@ class SpatialPixPipeline:
         scales = torch.tensor([sampling.text_of(one) for one in words], device=device)
         sigmas = scheduler.sigmas.tolist()
         state = noise() * scheduler.init_noise_sigma
+        laid: Tensor | None = None  # what the UNet says of pasting, at last
         walk = zip(scheduler.timesteps, sigmas, sigmas[1:], strict=False)
         for done, (step, sigma, following) in enumerate(walk, start=1):
             scaled = (state / (sigma**2 + 1) ** 0.5).repeat(times, 1, 1, 1)
@@ -163,7 +169,8 @@ class SpatialPixPipeline:
             if told is not None and told.paste is not None and features is not None:
                 # What is painted is guided; what is pasted is known.
                 faded = fading(sigma / (sigma**2 + 1) ** 0.5)
-                clean = told.paste.blended(clean, scaling, faded, features[:count])
+                laid = features[:count]
+                clean = told.paste.blended(clean, faded, laid)
             _, up = ancestral(sigma, following)
             after = transition_mean(state, clean, sigma, following) + up * noise()
             for posterior, (other, mask) in means.items():
@@ -177,7 +184,8 @@ class SpatialPixPipeline:
         for asked in (negative, copy):
             if asked is not None:
                 asked.check()
-        return cast(Tensor, state)
+        painted = self.frozen.decoded(state)
+        return painted if told is None or told.paste is None else told.paste.over(painted, laid)
 
     def _noise(self, said: Tensor, state: Tensor, sigma: float) -> Tensor:
         """The noise that a prediction stands for, whatever the model predicts. state: clean + sigma noise."""

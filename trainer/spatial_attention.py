@@ -33,26 +33,26 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from spatial.instruction import RELATIONS
-from trainer.landing import Landed, Landing, growth, middle
+from trainer.geometry import Truth, onto, taught, worded
+from trainer.landing import Landed, Landing, middle
 from trainer.maps import (
     BANDS,
     Residual,
     as_picture,
+    carried,
     coordinates,
     fourier,
     level,
-    pull_back,
     resized,
     sampled,
     silhouettes,
 )
 from trainer.paste import Paste, Sharing
-from trainer.words import BY_SHIFT, FIELD_SIZES, MAX_STEPS, NUMBERS, TO_POINT, TO_REFERENCE, WordArrays
+from trainer.words import FIELD_SIZES, MAX_STEPS, NUMBERS, WordArrays
 
 ROLES = 3  # tokens of a step: the operation, its subject, its reference
 READS = 2 * MAX_STEPS  # of each step one for the subject, one for a reference that is swapped
 _NEAR = 0.08  # shares of the picture: how far from the point that words mean a thing may well be
-_RELATION = 5  # place of the relation among the fields of a step
 # Where a relation puts things, from where the reference is: shares of the picture, to be learned on from here.
 _BESIDE = {
     "left_of": (-0.25, 0.0), "right_of": (0.25, 0.0), "in_front_of": (0.0, 0.15), "behind": (0.0, -0.12),
@@ -173,13 +173,23 @@ class SpatialEncoder(nn.Module):
             self.land = Landing(width, hints=4)
         if self.parts.paste:
             places = width + channels + (channels + 3 + self.parts.land) * READS
-            self.share = Sharing(places, width, channels, READS)
-            self.expect = nn.Linear(channels + 2 + READS, width)
-            self.gate_unet = closed(unet_width, 1 + READS)
+            self.share = Sharing(places, width, READS)
+            self.expect = nn.Linear(channels + 1, width)
+            self.gate_unet = closed(unet_width, 1)
 
-    def forward(self, words: WordArrays, phrases: Tensor, latents: Tensor) -> SpatialContext:
+    def forward(
+        self,
+        words: WordArrays,
+        phrases: Tensor,
+        latents: Tensor,
+        pixels: Tensor | None = None,
+        truth: Truth | None = None,
+    ) -> SpatialContext:
         """phrases: (texts, text_width), the mean of each phrase's states over its words. latents: (b, c, h, w) of the
-        source, the posterior's mode without the scaling factor."""
+        source, the posterior's mode without the scaling factor. pixels: (b, 3, H, W) of it, -1 to 1, to paste from.
+        truth: in training, where things are and will be. Raises ValueError where pixels are missing."""
+        if self.parts.paste and pixels is None:
+            raise ValueError("an editor that pastes must be shown the picture's pixels: shown")
         device, size = latents.device, (latents.shape[-2], latents.shape[-1])
         present = torch.from_numpy(words.present).to(device)
         tokens = self._tokens(words, phrases, device)
@@ -207,31 +217,43 @@ class SpatialEncoder(nn.Module):
         )  # fmt: skip
         if not self.parts.read:
             return context
-        whole = maps.transpose(1, 2).flatten(1, 2)  # (b, reads, n), as the sources are
-        soft = silhouettes(whole)
-        subject, reference = middle(maps, points).unbind(2)
-        sources, targets = self._sources(words, subject, reference, points)
+        known = maps if truth is None else taught(maps, truth.before.flatten(3))
+        subject, reference = middle(known, points).unbind(2)
+        soft = silhouettes(maps.transpose(1, 2).flatten(1, 2))  # (b, reads, n), as the sources are
+        sources, targets = worded(words, self.beside, subject, reference, points)
         landings = None
         if self.parts.land:
             landed = self._landed(words, found, seen, soft, sources, targets, points, size)
-            landings = torch.zeros_like(soft).flatten(0, 1)
-            landings = landings.index_copy(0, landed.rows, silhouettes(landed.maps)).reshape(soft.shape)
-            sources = _onto(sources, whole, landed, words, points)
+            masks = None if truth is None else _by_read(truth.after.flatten(3))
+            sources, rows = onto(sources, _by_read(known), landed, words, points, masks)
+            # What was found lands as it is read, what is new as it is drawn.
+            drawn = silhouettes(landed.maps).to(soft.dtype)
+            landings = torch.zeros_like(soft).flatten(0, 1).index_copy(0, landed.rows, drawn)
+            arriving = as_picture(soft.flatten(0, 1)[rows][..., None], size)
+            arrived = sampled(arriving, sources.flatten(0, 1)[rows])[..., 0]
+            landings = landings.index_copy(0, rows, arrived).reshape(soft.shape)
             picture = landings.reshape(len(latents), READS, *size)
             context = replace(context, landings=picture, landed=landed)
         read, taken = self._read(words, sources, soft, landings, seen, latents)
-        if self.parts.paste:
+        if self.parts.paste and pixels is not None:
             there = present[:, None] & torch.from_numpy(np.stack([words.present, words.swaps], 1)).to(device)
-            paste = self._paste(size, seen, things, soft, taken, latents, there.flatten(1))
-            expected = torch.cat([paste.expected(self.scaling), paste.logits.softmax(dim=1)], dim=1)
-            spoken = there.any(dim=(1, 2))[:, None, None]
-            read = read + F.silu(self.expect(expected.flatten(2).transpose(1, 2))) * spoken
+            paste = self._paste(size, seen, things, sources, taken, latents, pixels, there.flatten(1))
             context = replace(context, paste=paste)
         return replace(context, read=as_picture(read, size))
 
+    def drafted(self, context: SpatialContext, draft: Tensor) -> SpatialContext:
+        """Told what the picture will be as far as it is known. draft: (b, c, h, w), the latents of `Paste.expected`,
+        without the scaling."""
+        assert context.paste is not None and context.read is not None
+        paste = replace(context.paste, draft=draft.detach().float() * self.scaling)
+        assert paste.draft is not None
+        spoken = (~context.hidden[:, 1:]).any(dim=1)[:, None, None, None]
+        known = torch.cat([paste.draft, paste.known().detach()], dim=1)
+        told = F.silu(self.expect(known.movedim(1, -1))).movedim(-1, 1) * spoken
+        return replace(context, paste=paste, read=context.read + told)
+
     def shares(self, features: Tensor) -> Tensor:
-        """(b, 1 + reads, h, w), logits: what the UNet would paste. features: (b, unet_width, h, w), that it predicts
-        from."""
+        """(b, 1, h, w), logits: where the UNet would paste. features: (b, unet_width, h, w), that it predicts from."""
         return cast(Tensor, self.gate_unet(features.movedim(1, -1))).movedim(-1, 1)
 
     def _tokens(self, words: WordArrays, phrases: Tensor, device: torch.device) -> Tensor:
@@ -266,8 +288,8 @@ class SpatialEncoder(nn.Module):
         away = (points - targets.flatten(0, 1)[rows][:, None]).square().sum(dim=-1)
         hints = torch.stack([own, guess, other, torch.exp(-away / (2 * _NEAR**2))], dim=-1)
         tokens = found[of, kind % MAX_STEPS, kind // MAX_STEPS]
-        logits = self.land(seen[of], tokens, hints, size)
-        return Landed(rows, logits, logits.softmax(dim=-1))
+        logits, grows = self.land(seen[of], tokens, hints, size)
+        return Landed(rows, logits, logits.softmax(dim=-1), grows)
 
     def _read(
         self,
@@ -302,53 +324,34 @@ class SpatialEncoder(nn.Module):
         size: tuple[int, int],
         seen: Tensor,
         things: Tensor,
-        soft: Tensor,
+        sources: Tensor,
         taken: Tensor,
         latents: Tensor,
+        pixels: Tensor,
         told: Tensor,
     ) -> Paste:
         """Of each place, where it comes from. What finds things is not taught by this: it would find them worse."""
-        channels = latents.shape[1]
-        # What is brought, silhouettes from there, as they will be, and inside; those here stand in `soft`.
-        brought = torch.unflatten(taken[..., :channels].transpose(2, 3), -1, size)  # (b, reads, c, h, w)
-        shapes = taken.flatten(3).transpose(1, 2).flatten(2)
-        places = torch.cat([seen, latents.flatten(2).transpose(1, 2), shapes], dim=-1)
+        places = torch.cat(
+            [seen, latents.flatten(2).transpose(1, 2), taken.transpose(1, 2).flatten(2)], dim=-1
+        )
         todo = things.reshape(len(things), MAX_STEPS, ROLES, -1)[:, :, 0] * told[:, :MAX_STEPS, None]
-        known = as_picture(places, size).detach(), todo.sum(dim=1).detach()
-        return cast(Paste, self.share(*known, latents, brought, told))
-
-    def _sources(
-        self, words: WordArrays, subject: Tensor, reference: Tensor, points: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """(b, reads, n, 2): where each place takes its content from, as far as words tell, and (b, reads, 2): where the
-        middles go; subjects' reads first."""
-        device = points.device
-        kind = torch.from_numpy(words.target).to(device)[..., None]
-        numbers = torch.from_numpy(words.numbers).to(device)
-        scale = torch.from_numpy(words.scale).to(device)
-        framed = torch.from_numpy(words.of_frame).to(device)[..., None]
-        centre = torch.where(framed, torch.full_like(subject, 0.5), subject)
-        shift = numbers[..., 1:3]
-        beside = self.beside[torch.from_numpy(words.ids[..., _RELATION]).to(device)]
-        target = torch.where(kind == BY_SHIFT, centre + shift, centre)
-        target = torch.where(kind == TO_POINT, numbers[..., 5:7], target)
-        target = torch.where(kind == TO_REFERENCE, reference + beside, target)
-        there = pull_back(points, centre, target, scale)
-        back = pull_back(points, reference, subject, torch.ones_like(scale))
-        return torch.cat([there, back], dim=1), torch.cat([target, subject], dim=1)
+        # Pixels only of the reads that some edit has; of one at least, so that all batches do the same.
+        reads = sorted({0, *torch.nonzero(told.any(dim=0)).flatten().tolist()})
+        with torch.no_grad():
+            brought, inside = carried(pixels, torch.unflatten(sources[:, reads].float(), 2, size))
+        arriving = as_picture(taken[:, reads, :, latents.shape[1]].transpose(1, 2), size)
+        return cast(
+            Paste,
+            self.share(
+                as_picture(places, size).detach(), todo.sum(dim=1).detach(), pixels, brought,
+                arriving.detach(), inside, told[:, reads], reads,
+            ),
+        )  # fmt: skip
 
 
-def _onto(sources: Tensor, before: Tensor, landed: Landed, words: WordArrays, points: Tensor) -> Tensor:
-    """Sources by which the map of a thing that was found comes to lie on the map of where it will be."""
-    found = torch.from_numpy(words.grounded.transpose(0, 2, 1).reshape(-1)).to(points.device)[landed.rows]
-    rows, after = landed.rows[found], landed.maps[found]
-    before = before.flatten(0, 1)[rows]
-    scale = torch.from_numpy(np.concatenate([words.scale, np.ones_like(words.scale)], axis=1)).to(
-        points.device
-    )
-    scale = scale.flatten(0, 1)[rows].sign() * growth(before, after, points)[:, None]
-    there = pull_back(points, middle(before, points), middle(after, points), scale)
-    return sources.flatten(0, 1).index_copy(0, rows, there.to(sources.dtype)).reshape(sources.shape)
+def _by_read(maps: Tensor) -> Tensor:
+    """(b, s, 2, n) to (b, reads, n), subjects first."""
+    return maps.transpose(1, 2).flatten(1, 2)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

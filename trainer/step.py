@@ -5,29 +5,34 @@ All draws come from (seed, step, rank), so that a step that is done again is the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from trainer.examples import Example
 from trainer.frozen import Frozen
+from trainer.geometry import Truth
+from trainer.landing import growth_loss
 from trainer.latents import OpenLatents
-from trainer.maps import map_loss
+from trainer.maps import coordinates, map_loss
 from trainer.model import SpatialEditor
 from trainer.objective import Objective
-from trainer.paste import share_loss
+from trainer.paste import Shown, share_loss
 from trainer.spatial_attention import SpatialContext
 from trainer.words import MAX_STEPS, Words, arrays
+
+Encode = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
     """Examples in latents. source: (b, c, h, w), without the scaling factor. target: (b, c, h, w), with it. text: (b,
     l, d) states; words: of the same; phrases: (texts, d), of `arrays(words).texts`. masks, landings: (b, steps, 2, h,
-    w). scaling: the autoencoder's."""
+    w). scaling: the autoencoder's. pixels: (b, 2, 3, H, W), -1 to 1, of both pictures; None where nothing is pasted."""
 
     source: Tensor
     target: Tensor
@@ -37,6 +42,11 @@ class Batch:
     masks: Tensor
     landings: Tensor
     scaling: float
+    pixels: Tensor | None = None
+
+    @property
+    def truth(self) -> Truth:
+        return Truth(self.masks, self.landings)
 
     def __len__(self) -> int:
         return len(self.words)
@@ -64,10 +74,17 @@ class Losses:
     grounding: Tensor
 
 
-def batch_of(examples: Sequence[Example], frozen: Frozen, kept: OpenLatents | None = None) -> Batch:
-    """Encodes pictures and words. kept: where latents that are made here go, for the next time."""
+def batch_of(
+    examples: Sequence[Example], frozen: Frozen, kept: OpenLatents | None = None, pasting: bool = False
+) -> Batch:
+    """Encodes pictures and words. kept: where latents that are made here go, for the next time. pasting: for an editor
+    that pastes; the examples have their pictures."""
     words = tuple(one.words for one in examples)
     modes = _modes(examples, frozen, kept)
+    pixels: Tensor | None = None
+    if pasting:
+        pictures = [shown for one in examples for shown in (one.before, one.after) if shown is not None]
+        pixels = torch.unflatten(frozen.pixels(pictures), 0, (len(examples), 2))
     return Batch(
         modes[:, 0],
         modes[:, 1] * frozen.vae.config.scaling_factor,
@@ -77,16 +94,18 @@ def batch_of(examples: Sequence[Example], frozen: Frozen, kept: OpenLatents | No
         torch.stack([torch.from_numpy(one.masks) for one in examples]).to(frozen.device),
         torch.stack([torch.from_numpy(one.landings) for one in examples]).to(frozen.device),
         float(frozen.vae.config.scaling_factor),
+        pixels,
     )
 
 
-def nothing(frozen: Frozen) -> Batch:
+def nothing(frozen: Frozen, pasting: bool = False) -> Batch:
     """Of one example, to take part with where there are none: several ranks must all do the same work."""
     words = (Words(""),)
     blank = torch.zeros(1, *frozen.latents_of(64), device=frozen.device)
     masks = blank.new_zeros(1, MAX_STEPS, 2, *blank.shape[-2:])
     phrases = frozen.phrases(arrays(list(words)).texts)
-    return Batch(blank, blank, frozen.text([""]), words, phrases, masks, masks, 1.0)
+    pixels = blank.new_zeros(1, 2, 3, 64, 64) if pasting else None
+    return Batch(blank, blank, frozen.text([""]), words, phrases, masks, masks, 1.0, pixels)
 
 
 def _modes(examples: Sequence[Example], frozen: Frozen, kept: OpenLatents | None) -> Tensor:
@@ -120,8 +139,10 @@ def loss_of(
     null: Tensor,
     settings: StepSettings,
     drawn: torch.Generator,
+    encode: Encode | None = None,
 ) -> Losses:
-    """editor: a `SpatialEditor`, or one that is wrapped for several ranks. null: (1, l, d), states of no words.
+    """editor: a `Trained`, or one that is wrapped for several ranks. null: (1, l, d), states of no words. encode: of
+    pixels the latents, for an editor that pastes.
 
     The grounding is learned from the words as they are, dropped or not.
     """
@@ -141,7 +162,14 @@ def loss_of(
         no_image.to(device)[:, None, None, None], torch.zeros_like(batch.source), batch.source
     )
     noised = Noised(objective.noised(batch.target, noise, steps), steps, text, source, no_text | no_image)
-    said, context = editor(noised, words=words, phrases=batch.phrases, seen=batch.source)
+    said, context = editor(
+        noised,
+        words=words,
+        phrases=batch.phrases,
+        seen=batch.source,
+        shown=_shown(batch, encode),
+        truth=None if settings.shuffled else batch.truth,
+    )
     errors = (
         (said.float() - objective.target(batch.target, noise, steps).float()).square().flatten(1).mean(dim=1)
     )
@@ -159,17 +187,34 @@ def _found(context: SpatialContext, batch: Batch) -> Tensor | None:
     found = map_loss(context.logits.flatten(3), batch.masks.flatten(3))
     if context.landed is not None:
         masks = batch.landings.transpose(1, 2).flatten(3).flatten(0, 2)
-        found = found + map_loss(context.landed.logits, masks[context.landed.rows])
-    if context.paste is not None:
+        rows = context.landed.rows
+        found = found + map_loss(context.landed.logits, masks[rows])
+        before = batch.masks.transpose(1, 2).flatten(3).flatten(0, 2)
+        said = arrays(list(batch.words)).scale[..., 0]
+        scale = torch.from_numpy(np.concatenate([said, np.ones_like(said)], axis=1)).to(masks).flatten()
+        points = coordinates(*context.size, masks.device)
+        found = found + growth_loss(context.landed, before[rows], masks[rows], scale[rows].abs(), points)
+    if context.paste is not None and batch.pixels is not None:
         done = [any(step.ids[0] for step in words.steps) for words in batch.words]  # not only named
         told = torch.tensor(done, device=batch.target.device)
-        found = found + share_loss(context.paste, batch.target, batch.scaling, told)
+        found = found + share_loss(context.paste, batch.pixels[:, 1], told)
     return found
+
+
+def _shown(batch: Batch, encode: Encode | None) -> Shown | None:
+    return None if batch.pixels is None else Shown(batch.pixels[:, 0], encode)
 
 
 def finding_loss_of(editor: Any, batch: Batch) -> Losses:
     """What is lost of finding alone. batch: as `trainer.finding.of_batch` makes it."""
-    _, context = editor(None, words=batch.words, phrases=batch.phrases, seen=batch.source)
+    _, context = editor(
+        None,
+        words=batch.words,
+        phrases=batch.phrases,
+        seen=batch.source,
+        shown=_shown(batch, None),
+        truth=batch.truth,
+    )
     found = _found(context, batch)
     assert found is not None, "finding is taught to editors with grounding alone"
     return Losses(found, torch.zeros_like(found), found.detach())
@@ -195,11 +240,18 @@ class Trained(torch.nn.Module):
         self.editor = editor
 
     def forward(
-        self, noised: Noised | None, *, words: Sequence[Words], phrases: Tensor, seen: Tensor
+        self,
+        noised: Noised | None,
+        *,
+        words: Sequence[Words],
+        phrases: Tensor,
+        seen: Tensor,
+        shown: Shown | None = None,
+        truth: Truth | None = None,
     ) -> tuple[Tensor | None, SpatialContext | None]:
         """The prediction, None where nothing is to be predicted, and the context, of all samples. seen: the sources, of
-        which none is left out."""
-        context = self.editor.context(words, phrases, seen)
+        which none is left out. shown, truth: as of `SpatialEditor.context`."""
+        context = self.editor.context(words, phrases, seen, shown, truth)
         said: Tensor | None = None
         if noised is not None:
             given = noised.noisy, noised.steps, noised.text, noised.source

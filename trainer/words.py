@@ -92,6 +92,12 @@ class Step:
         return KINDS[self.ids[0] - 1]
 
     @property
+    def exact(self) -> bool:
+        """Whether the words say to the point by how much the subject is shifted in the picture."""
+        units = _FIELDS["unit"].index("percent_width") + 1, _FIELDS["unit"].index("percent_height") + 1
+        return self.ids[0] > 0 and self.kind == "move" and self.ids[list(_FIELDS).index("unit")] in units
+
+    @property
     def lands(self) -> bool:
         """Whether the subject will be somewhere because of this step."""
         named = self.ids[0] > 0 and self.phrases[0] is not None
@@ -240,7 +246,7 @@ class WordArrays:
     (b, s, numbers) float32. target: (b, s) int64. scale: (b, s, 2) float32. of_frame, swaps: (b, s) bool. phrases:
     (b, s, 3) int64, numbers of texts in `texts`, -1 for none. texts: all different. grounded: (b, s, 2) bool, whether
     subject and reference are something to be found in the source. lands: (b, s, 2) bool, whether they will be somewhere
-    by what the step does to them."""
+    by what the step does to them. exact: (b, s) bool, whether the subject's shift is what the words say."""
 
     present: NDArray[np.bool_]
     ids: NDArray[np.int64]
@@ -252,6 +258,7 @@ class WordArrays:
     phrases: NDArray[np.int64]
     grounded: NDArray[np.bool_]
     lands: NDArray[np.bool_]
+    exact: NDArray[np.bool_]
     texts: tuple[str, ...]
 
 
@@ -262,7 +269,7 @@ def arrays(batch: list[Words]) -> WordArrays:
         np.zeros(shape, bool), np.zeros((*shape, len(FIELD_SIZES)), np.int64),
         np.zeros((*shape, len(NUMBERS)), np.float32), np.zeros(shape, np.int64), np.ones((*shape, 2), np.float32),
         np.zeros(shape, bool), np.zeros(shape, bool), np.full((*shape, 3), -1, np.int64),
-        np.zeros((*shape, 2), bool), np.zeros((*shape, 2), bool),
+        np.zeros((*shape, 2), bool), np.zeros((*shape, 2), bool), np.zeros(shape, bool),
         tuple(dict.fromkeys(p for words in batch for step in words.steps for p in step.phrases if p is not None)),
     )  # fmt: skip
     number = {text: n for n, text in enumerate(made.texts)}
@@ -281,4 +288,5 @@ def arrays(batch: list[Words]) -> WordArrays:
                 step.phrases[1] is not None,
             )
             made.lands[at] = step.lands, step.swaps
+            made.exact[at] = step.exact
     return made

@@ -7,10 +7,11 @@ from typing import Any, cast
 import torch
 from diffusers import UNet2DConditionModel
 from torch import nn
+from torch.nn import functional as F
 
 from trainer.model import SpatialEditor
 from trainer.objective import Objective
-from trainer.paste import Pasting
+from trainer.paste import Pasting, Shown
 from trainer.spatial_attention import Parts
 from trainer.words import Words, arrays, read
 
@@ -48,6 +49,20 @@ def opened(editor: SpatialEditor, width: float = 0.3) -> SpatialEditor:
         if "conv_in" in name:  # the source is seen
             nn.init.normal_(value, std=0.1)
     return editor
+
+
+CELL = 8  # pixels of a latent's side
+
+
+def shown(latents: torch.Tensor) -> Shown:
+    """Pictures that have these latents, if the first three channels are what a cell's pixels are on average."""
+    pixels = latents[:, :3].repeat_interleave(CELL, dim=-2).repeat_interleave(CELL, dim=-1)
+
+    def encode(pictures: torch.Tensor) -> torch.Tensor:
+        cells = F.avg_pool2d(pictures, CELL)
+        return torch.cat([cells, cells.mean(dim=1, keepdim=True)], dim=1)
+
+    return Shown(pixels, encode)
 
 
 def batch(

@@ -26,6 +26,7 @@ from trainer.frozen import Frozen
 from trainer.learn import Learner, LearnSettings
 from trainer.model import SpatialEditor
 from trainer.parallel import Parallel
+from trainer.paste import Shown
 from trainer.spatial_attention import Parts
 from trainer.step import Losses, Noised
 from trainer.words import MAX_STEPS, read
@@ -59,27 +60,29 @@ def examples(numbers: Sequence[int]) -> list[Example]:
     for number in numbers:
         latents = np.random.default_rng(number).standard_normal((2, 4, 8, 8)).astype(np.float32)
         masks = np.zeros((MAX_STEPS, 2, 8, 8), np.float32)
-        found.append(
-            Example(f"pair-{number}", "move", None, None, read(TEXTS[number]), masks, masks, latents=latents)
-        )
+        pictures = np.random.default_rng(number).integers(0, 255, (2, 64, 64, 3), np.uint8)
+        words = read(TEXTS[number])
+        found.append(Example(f"pair-{number}", "move", *pictures, words, masks, masks, latents=latents))
     return found
 
 
 def mean_loss(
-    editor: Any, objective: Any, batch: Any, null: Any, settings: Any, drawn: torch.Generator
+    editor: Any, objective: Any, batch: Any, null: Any, settings: Any, drawn: torch.Generator, encode: Any
 ) -> Losses:
     """Nothing is drawn, so that it is the mean over examples, however they are dealt."""
     count = len(batch)
     told = torch.zeros(count, dtype=torch.bool)
     noised = Noised(batch.target, torch.full((count,), 300), batch.text, batch.source, told)
-    said, context = editor(noised, words=batch.words, phrases=batch.phrases, seen=batch.source)
+    picture = Shown(batch.pixels[:, 0], encode)
+    said, context = editor(noised, words=batch.words, phrases=batch.phrases, seen=batch.source, shown=picture)
     noise, found = (said - batch.source).square().mean(), context.logits.square().mean()
-    found = found + context.paste.spreads.mean()  # which the likelihood alone would teach
+    found = found + context.paste.spreads[:, 0].mean()  # which the likelihood alone would teach
     return Losses(noise + found, noise.detach(), found.detach())
 
 
 def mean_finding(editor: Any, batch: Any) -> Losses:
-    _, context = editor(None, words=batch.words, phrases=batch.phrases, seen=batch.source)
+    picture = Shown(batch.pixels[:, 0])
+    _, context = editor(None, words=batch.words, phrases=batch.phrases, seen=batch.source, shown=picture)
     found = context.logits.square().mean()
     return Losses(found, torch.zeros(()), found.detach())
 

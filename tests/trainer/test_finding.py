@@ -22,7 +22,7 @@ from trainer.spatial_attention import Parts
 from trainer.step import batch_of
 from trainer.stream import Stream, StreamSettings, groups_of
 
-FINDING, EDITING = Seen(64, 0.5, finding=True), Seen(64, 0.5)
+FINDING, EDITING = Seen(64, 0.5, finding=True, pixels=True), Seen(64, 0.5, pixels=True)
 
 
 def thing(name: str, color: str | None, material: str | None, left: int, top: int) -> dict:
@@ -80,9 +80,10 @@ def test_mirrored_pairs_are_sought_where_the_mirror_shows_them(frozen):
         if shown.sought is not None:
             mask = shown.sought.masks[0, 0]
             assert set(np.nonzero(mask[5 if shown.sought.after else 0])[0]) == {7}
-            batch = of_batch(batch_of([shown], frozen), [shown], frozen)
+            batch = of_batch(batch_of([shown], frozen, pasting=True), [shown], frozen)
             seen = frozen.pixels([shown.after if shown.sought.after else shown.before])
             assert torch.allclose(batch.source, frozen.source(seen), atol=1e-4)
+            assert torch.equal(batch.pixels[:, 0], seen)
             assert torch.equal(batch.masks[0], torch.from_numpy(shown.sought.masks))
 
 

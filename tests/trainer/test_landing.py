@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -10,9 +12,9 @@ from shards.images import mask_to_rle
 from shards.schema import PUBLISHED
 from shards.tables import from_rows
 from tests.datasets import pair
-from tests.trainer.editors import batch, tiny_editor
+from tests.trainer.editors import batch, shown, tiny_editor
 from trainer.examples import Seen, example
-from trainer.landing import growth, middle
+from trainer.landing import Landed, growth, growth_loss, middle
 from trainer.maps import coordinates, map_loss
 from trainer.spatial_attention import MAX_STEPS, READS, Parts
 from trainer.words import arrays, read
@@ -61,21 +63,38 @@ def test_what_a_step_puts_somewhere_lands(sentence, lands):
 
 def test_what_is_read_lies_on_the_map_of_where_it_will_be(monkeypatch):
     """A square of 4 cells, found in the upper left, that will be one of 8 in the lower right."""
-    inputs, words, phrases = batch(("move the red ball 50% to the right",), size=(16, 16))
+    inputs, words, phrases = batch(("put the red ball in the lower-right corner",), size=(16, 16))
     encoder = tiny_editor(ALL).spatial
     before, after = square(2, 2, 4), square(7, 7, 8)
     picture = before.reshape(1, 1, 16, 16) * torch.ones(1, 4, 1, 1)
-    monkeypatch.setattr(encoder.land, "forward", lambda *_: after[None] * 30)
+    monkeypatch.setattr(encoder.land, "forward", lambda *_: (after[None] * 30, torch.tensor([2.0]).log()))
     monkeypatch.setattr("torch.einsum", lambda *_: (before * 30).expand(1, MAX_STEPS, 2, -1) * 11.4)
     with torch.no_grad():
-        context = encoder(arrays(words), phrases, picture)
-    brought = context.paste.brought[0, 0, 0]
-    assert context.landings[0, 0].flatten().tolist() == pytest.approx(after.tolist(), abs=1e-3)
-    inside = brought[8:14, 8:14]
-    assert inside.min() > 0.9
+        context = encoder(arrays(words), phrases, picture, shown(picture).pixels)
+    brought = context.paste.brought[0, 0, 0][4::8, 4::8]
+    landed = context.landings[0, 0]
+    assert landed[8:14, 8:14].min() > 0.9 and landed[:6].max() < 0.1 and landed[:, :6].max() < 0.1
+    assert brought[8:14, 8:14].min() > 0.9
     assert brought[:6].max() < 0.1 and brought[:, :6].max() < 0.1
     assert not context.landings[0, 1:].any()
     assert inputs[3].shape == picture.shape
+
+
+def test_the_loss_of_growth_is_that_to_the_growth_of_the_masks():
+    small, large = square(2, 2, 4)[None], square(6, 6, 8)[None]
+    lost = [
+        growth_loss(landed(torch.tensor([said])), small, large, torch.ones(1), POINTS).item()
+        for said in (0.0, 0.5, math.log(2))
+    ]
+    assert lost[0] > lost[1] > lost[2] and lost[2] < 0.01
+    twice = growth_loss(landed(torch.zeros(1)), small, large, torch.full((1,), 2.0), POINTS)
+    assert twice.item() == pytest.approx(lost[2], abs=1e-4)  # the words say it
+    assert growth_loss(landed(torch.ones(1)), small, large * 0, torch.ones(1), POINTS) == 0
+
+
+def landed(growth: torch.Tensor) -> Landed:
+    maps = torch.ones(1, 256) / 256
+    return Landed(torch.zeros(1, dtype=torch.long), maps.log(), maps, growth)
 
 
 def test_maps_of_where_things_will_be_are_learned_from_the_edited_picture():
@@ -116,14 +135,14 @@ def test_the_loss_is_least_on_the_thing_and_nothing_is_lost_of_what_is_not_known
 
 def test_both_maps_learn_and_reads_follow_them():
     inputs, words, phrases = batch(size=(8, 8))
-    encoder = tiny_editor(ALL).spatial.train()
+    encoder, picture = tiny_editor(ALL).spatial.train(), shown(inputs[3]).pixels
     optimizer = torch.optim.Adam(encoder.parameters(), 3e-3)
     masks = torch.zeros(3, MAX_STEPS, 2, 8, 8)
     masks[:2, 0, 0, 1:3, 1:3] = 1
     landings = masks.roll(4, dims=-1)
     losses = []
     for _ in range(40):
-        context = encoder(arrays(words), phrases, inputs[3])
+        context = encoder(arrays(words), phrases, inputs[3], picture)
         wanted = landings.transpose(1, 2).flatten(3).flatten(0, 2)[context.landed.rows]
         loss = map_loss(context.logits.flatten(3), masks.flatten(3)) + map_loss(context.landed.logits, wanted)
         optimizer.zero_grad()
@@ -132,4 +151,5 @@ def test_both_maps_learn_and_reads_follow_them():
         losses.append(loss.item())
     assert context.landed.rows.tolist() == [0, READS]  # two of the three sentences put something somewhere
     assert losses[-1] < 0.6 * losses[0]
-    assert context.landings[0, 0, 1:3, 5:7].mean() > context.landings[0, 0, 1:3, 1:3].mean() + 0.3
+    cat = context.landings[1, 0]  # the ball is moved by as much as the words say, whatever the map
+    assert cat[1:3, 5:7].mean() > cat[1:3, 1:3].mean() + 0.3

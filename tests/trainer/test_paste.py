@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from tests.trainer.editors import batch, pasting, tiny_editor, tiny_unet
+from tests.trainer.editors import batch, pasting, shown, tiny_editor, tiny_unet
 from trainer.model import SpatialEditor
 from trainer.paste import NEVER, fading, share_loss
 from trainer.spatial_attention import Parts
@@ -20,7 +20,7 @@ def contexts(prediction: str = "v_prediction"):
     inputs, words, phrases = batch()
     editor = tiny_editor(ALL, prediction)
     with torch.no_grad():
-        return inputs, editor, editor.context(words, phrases, inputs[3])
+        return inputs, editor, editor.context(words, phrases, inputs[3], shown(inputs[3]))
 
 
 @pytest.mark.parametrize("prediction", PREDICTIONS)
@@ -28,6 +28,8 @@ def test_a_new_editor_that_pastes_does_what_the_plain_one_does(prediction):
     inputs, editor, context = contexts(prediction)
     with torch.no_grad():
         assert torch.allclose(editor(*inputs, context), tiny_editor(None)(*inputs), atol=1e-5)
+    painted = torch.rand_like(context.paste.source)
+    assert torch.equal(context.paste.over(painted), painted)
 
 
 def opened(context, share: float = 1.0):
@@ -38,39 +40,65 @@ def opened(context, share: float = 1.0):
     return replace(context, paste=replace(paste, logits=logits, opened=torch.full_like(paste.opened, share)))
 
 
+def only(paste, place: int):
+    """All that is there comes from one place."""
+    sure = torch.full_like(paste.logits, NEVER)
+    sure[:, place] = 0
+    return replace(paste, logits=sure)
+
+
 @pytest.mark.parametrize("prediction", PREDICTIONS)
 def test_the_predicted_picture_is_blended_by_the_share_of_the_noise(prediction):
-    """c + u g (stay (source - c) + sum of share (brought - c)), u near one unless the noise is low; the same whether
-    predictions are blended, as in training, or clean latents, as in sampling."""
+    """c + u g k (draft - c), u near one unless the noise is low; the same whether predictions are blended, as in
+    training, or clean latents, as in sampling."""
     (noisy, steps, _, _), editor, context = contexts(prediction)
     context = opened(context, 0.7)
     paste, said = context.paste, torch.randn(noisy.shape)
-    more = torch.randn_like(paste.logits[:, :-1])  # the UNet's count as much as the encoder's
-    objective, scale = editor.pasting.objective, editor.pasting.scaling
+    more = torch.randn(len(noisy), 1, *noisy.shape[-2:])  # the UNet's count as much as the encoder's
+    objective = editor.pasting.objective
     blended = editor.pasting.pasted(said, noisy, steps, context, more)
     _, w = objective.shares(steps, noisy)
     clean = objective.clean(said, noisy, steps)
-    logits = paste.logits.clone()
-    logits[:, :-1] += more
-    shares = 0.7 * logits.softmax(dim=1)
-    pasted = shares[:, :1] * (paste.source * scale - clean)
-    for read in range(paste.brought.shape[1]):
-        pasted = pasted + shares[:, 1 + read, None] * (paste.brought[:, read] * scale - clean)
-    wanted = clean + (1 - (1 - w) ** 4) * pasted
+    known = 0.7 * paste.known(more)
+    assert known.min() > 0.01 and known.max() < 0.7
+    wanted = clean + (1 - (1 - w) ** 4) * known * (paste.draft - clean)
     assert torch.allclose(objective.clean(blended, noisy, steps), wanted, atol=1e-4)
-    assert torch.allclose(paste.blended(clean, scale, fading(w), more), wanted, atol=1e-4)
+    assert torch.allclose(paste.blended(clean, fading(w), more), wanted, atol=1e-4)
 
 
 def test_pure_noise_and_a_whole_share_of_the_source_give_the_source():
     (noisy, steps, _, source), editor, context = contexts()
     context = opened(context)
-    sure = torch.full_like(context.paste.logits, NEVER)
-    sure[:, 0] = 0
-    whole = replace(context, paste=replace(context.paste, logits=sure))
+    paste = only(context.paste, 0)
+    draft = shown(source).encode(paste.expected()) * editor.pasting.scaling
+    whole = replace(context, paste=replace(paste, draft=draft))
     last = torch.full_like(steps, 999)
     said = editor.pasting.pasted(torch.randn_like(noisy), noisy, last, whole)
     clean = editor.pasting.objective.clean(said, noisy, last)
-    assert torch.allclose(clean, source * editor.pasting.scaling, atol=1e-5)
+    assert torch.allclose(clean[:, :3], source[:, :3] * editor.pasting.scaling, atol=1e-5)
+    painted = torch.randn_like(paste.source)
+    assert torch.allclose(paste.over(painted), paste.source, atol=1e-6)
+
+
+def test_the_draft_is_what_is_known_and_the_colour_that_is_expected_elsewhere():
+    _, _, context = contexts()
+    paste = context.paste
+    assert torch.allclose(only(paste, 0).expected(), paste.source, atol=1e-6)
+    color = torch.full_like(paste.painted, 0.3)
+    assert torch.allclose(
+        replace(only(paste, -1), painted=color).expected(), torch.full_like(paste.source, 0.3), atol=1e-6
+    )
+    assert paste.draft.shape == (3, 4, 8, 12)
+
+
+def test_what_the_unet_says_is_known_is_pasted_and_what_it_says_is_not_is_painted():
+    _, _, context = contexts()
+    paste = opened(context).paste
+    sure = torch.full((3, 1, 8, 12), 50.0)
+    assert paste.known(sure).min() > 0.99 and paste.known(-sure).max() < 0.01
+    painted = torch.full_like(paste.source, 7.0)
+    assert torch.allclose(paste.over(painted, -sure), painted, atol=1e-4)
+    assert not torch.isclose(paste.over(painted, sure), painted, atol=0.5).any()
 
 
 def test_where_words_say_nothing_of_space_nothing_is_pasted():
@@ -80,13 +108,15 @@ def test_where_words_say_nothing_of_space_nothing_is_pasted():
     editor = tiny_editor(ALL)
     torch.nn.init.constant_(editor.spatial.share.opened, 0.1)
     with torch.no_grad():
-        context = editor.context(words, phrases, inputs[3])
+        context = editor.context(words, phrases, inputs[3], shown(inputs[3]))
         quiet = context.silenced(torch.tensor([False, False, True]))
     assert context.paste.opened.flatten().tolist() == [1, 0, 1]
     assert quiet.paste.opened.flatten().tolist() == [1, 0, 0]
     clean = torch.randn_like(inputs[0])
-    assert torch.equal(quiet.paste.blended(clean, 1.0, 1.0)[1:], clean[1:])
-    assert not torch.equal(quiet.paste.blended(clean, 1.0, 1.0)[0], clean[0])
+    assert torch.equal(quiet.paste.blended(clean, 1.0)[1:], clean[1:])
+    assert not torch.equal(quiet.paste.blended(clean, 1.0)[0], clean[0])
+    painted = torch.randn_like(context.paste.source)
+    assert torch.equal(quiet.paste.over(painted)[1:], painted[1:])
 
 
 def test_a_thing_that_is_brought_is_what_the_read_found():
@@ -94,56 +124,77 @@ def test_a_thing_that_is_brought_is_what_the_read_found():
     inputs, words, phrases = batch(("move the red ball 50% to the right",), size=(8, 8))
     editor = tiny_editor(Parts(paste=True))  # by arithmetic alone
     with torch.no_grad():
-        paste = opened(editor.context(words, phrases, inputs[3])).paste
-    sure = torch.full_like(paste.logits, NEVER)
-    sure[:, 1] = 0  # after the source's
-    brought, total = replace(paste, logits=sure).pasted(1.0, None, torch.float32)
-    assert torch.allclose(brought[..., 4:], inputs[3][..., :4], atol=1e-5) and bool((total == 1).all())
-    assert not brought[..., :4].any()  # from beyond the edge comes nothing
-    assert (paste.logits[:, 2:-1] == NEVER).all()  # reads that no word asks for
+        paste = editor.context(words, phrases, inputs[3], shown(inputs[3])).paste
+    half = paste.source.shape[-1] // 2
+    assert torch.allclose(paste.brought[:, 0][..., half:], paste.source[..., :half], atol=1e-5)
+    assert (paste.logits[:, 1][..., : half // 2] == NEVER).all()  # from beyond the edge comes nothing
+    assert (paste.logits[:, 1][..., half // 2 :] > NEVER / 2).all()
+    assert paste.brought.shape[1] == 1  # no word asks for another
+
+
+def test_reads_that_another_sentence_asks_for_bring_nothing_to_this_one():
+    inputs, words, phrases = batch(("move the red ball left", "swap the red ball and the cat"))
+    editor = tiny_editor(ALL)
+    with torch.no_grad():
+        paste = editor.context(words, phrases, inputs[3], shown(inputs[3])).paste
+    assert paste.logits.shape[1] == 4  # source, subject, reference, painted
+    assert (paste.logits[0, 2] == NEVER).all() and (paste.logits[1, 2] > NEVER / 2).any()
 
 
 def test_shares_learn_where_a_place_comes_from_by_the_true_picture_alone():
     """The right half is the source, the left is what the read brings: after some steps the shares say so, and what is
     neither is painted."""
-    inputs, words, phrases = batch(("move the red ball 50% to the right",), size=(8, 8))
+    inputs, words, phrases = batch(("move the red ball 50% to the left",), size=(8, 8))
     editor = tiny_editor(Parts(paste=True))
-    source = inputs[3]
+    picture = shown(inputs[3] / 2)
     optimizer = torch.optim.Adam(editor.parameters(), 1e-2)
-    for _ in range(120):
-        context = editor.context(words, phrases, source)
-        truth = torch.cat([context.paste.brought[:, 0][..., :4], source[..., 4:]], dim=-1).detach()
-        truth[..., 0, :] = 3.0  # the first row is new
-        loss = share_loss(context.paste, truth * 0.5, 0.5, torch.tensor([True]))
+    for _ in range(60):
+        context = editor.context(words, phrases, inputs[3], picture)
+        source, brought = context.paste.source, context.paste.brought[:, 0]
+        half = source.shape[-1] // 2
+        truth = torch.cat([brought[..., :half], source[..., half:]], dim=-1).detach()
+        truth[..., :8, :] = 3.0  # the first row is new
+        loss = share_loss(context.paste, truth, torch.tensor([True]))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
     best = context.paste.logits[0].argmax(dim=0)
-    assert (best[1:, 4:] == 0).float().mean() > 0.9
-    assert (best[0] == best.new_tensor(context.paste.logits.shape[1] - 1)).float().mean() > 0.8
-    assert share_loss(context.paste, truth, 0.5, torch.tensor([False])) == 0
+    side = len(best) // 2
+    assert (best[4:, side:] == 0).float().mean() > 0.9
+    assert (best[4:, :side] == 1).float().mean() > 0.9
+    assert (best[:4] == 2).float().mean() > 0.8
+    assert share_loss(context.paste, truth, torch.tensor([False])) == 0
 
 
 def test_what_finds_things_is_not_taught_by_the_shares():
     inputs, editor, _ = contexts()
     _, words, phrases = batch()
-    context = editor.context(words, phrases, inputs[3])
-    share_loss(context.paste, inputs[0], 0.5, torch.tensor([True, True, True])).backward()
+    picture = shown(inputs[3])
+    context = editor.context(words, phrases, inputs[3], picture)
+    share_loss(context.paste, picture.pixels, torch.tensor([True, True, True])).backward()
     taught = {
         name.split(".")[0] for name, value in editor.spatial.named_parameters() if value.grad is not None
     }
     assert taught == {"share"}
 
 
-def test_the_gate_opens_from_the_first_step_on():
+def test_the_gate_opens_from_the_first_step_on_and_one_that_was_pushed_below_comes_back():
     inputs, editor, _ = contexts()
     _, words, phrases = batch()
-    context = editor.context(words, phrases, inputs[3])
-    editor(*inputs, context).square().mean().backward()
-    assert editor.spatial.share.opened.grad.any()
-    torch.nn.init.constant_(editor.spatial.share.opened, 0.01)
-    editor(*inputs, editor.context(words, phrases, inputs[3])).square().mean().backward()
-    assert editor.spatial.gate_unet.weight.grad.any() and editor.spatial.share.logits.weight.grad.any()
+    for begins in (0.0, -0.2, 0.01):
+        torch.nn.init.constant_(editor.spatial.share.opened, begins)
+        editor.zero_grad()
+        context = editor.context(words, phrases, inputs[3], shown(inputs[3]))
+        assert context.paste.opened.max().item() == pytest.approx(max(0, 10 * begins), abs=1e-6)
+        editor(*inputs, context).square().mean().backward()
+        assert editor.spatial.share.opened.grad.any()
+    assert editor.spatial.gate_unet.weight.grad.any() and editor.spatial.share.coarse.weight.grad.any()
+
+
+def test_an_editor_that_pastes_must_be_shown_the_picture():
+    inputs, words, phrases = batch()
+    with pytest.raises(ValueError, match="must be shown"):
+        tiny_editor(ALL).context(words, phrases, inputs[3])
 
 
 def test_an_editor_that_pastes_must_be_told_the_objective():
@@ -165,5 +216,6 @@ def test_an_editor_that_pastes_is_loaded_as_it_was(tmp_path):
     again = SpatialEditor.load(tmp_path, pasting()).eval()
     _, words, phrases = batch()
     with torch.no_grad():
-        wanted = editor(*inputs, editor.context(words, phrases, inputs[3]))
-        assert torch.equal(again(*inputs, again.context(words, phrases, inputs[3])), wanted)
+        picture = shown(inputs[3])
+        wanted = editor(*inputs, editor.context(words, phrases, inputs[3], picture))
+        assert torch.equal(again(*inputs, again.context(words, phrases, inputs[3], picture)), wanted)

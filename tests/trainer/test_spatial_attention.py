@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.trainer.editors import TEXT_WIDTH, batch, opened, tiny_editor
+from trainer.geometry import worded
 from trainer.maps import coordinates, fourier, level, map_loss, pull_back, sampled, silhouettes
 from trainer.spatial_attention import Parts, SpatialEncoder
 from trainer.words import arrays, read
@@ -140,19 +141,18 @@ BALL, CAT = (0.25, 0.75), (0.75, 0.5)  # where both are found
     ],
 )
 def test_each_place_reads_where_its_content_comes_from(text, pairs):
-    encoder = tiny_editor(Parts()).spatial
+    beside = tiny_editor(Parts()).spatial.beside
     middles = torch.zeros(1, 3, 2) + torch.tensor(BALL), torch.zeros(1, 3, 2) + torch.tensor(CAT)
     there, before = (torch.tensor(places) for places in zip(*pairs, strict=True))
-    sources, _ = encoder._sources(arrays([read(text)]), *middles, there)
+    sources, _ = worded(arrays([read(text)]), beside, *middles, there)
     assert torch.allclose(sources[0, 0], before, atol=1e-5), text
 
 
 def test_a_swap_reads_both_ways():
-    encoder = tiny_editor(Parts()).spatial
+    beside = tiny_editor(Parts()).spatial.beside
     middles = torch.zeros(1, 3, 2) + torch.tensor(BALL), torch.zeros(1, 3, 2) + torch.tensor(CAT)
-    sources, _ = encoder._sources(
-        arrays([read("swap the red ball and the cat")]), *middles, torch.tensor([CAT, BALL])
-    )
+    said = arrays([read("swap the red ball and the cat")])
+    sources, _ = worded(said, beside, *middles, torch.tensor([CAT, BALL]))
     assert torch.allclose(sources[0, 0, 0], torch.tensor(BALL)), "where the cat was the ball is seen"
     assert torch.allclose(sources[0, 3, 1], torch.tensor(CAT)), "and the cat where the ball was"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import torch
 from diffusers import DDPMScheduler
 
-from tests.trainer.editors import SENTENCES, TEXT_WIDTH, batch, opened, tiny_editor
+from tests.trainer.editors import SENTENCES, TEXT_WIDTH, batch, opened, shown, tiny_editor
 from trainer.frozen import Frozen, text_to_image
 from trainer.objective import Objective
 from trainer.spatial_attention import Parts
@@ -51,7 +52,7 @@ def test_a_sample_that_is_told_nothing_knows_nothing(what):
         steps = torch.tensor([500, 500])
         with torch.no_grad():
             noised = Noised(some.target, steps, NULL.expand(2, -1, -1), zeros, silent)
-            return editor(noised, words=words, phrases=phrases, seen=seen)[0]
+            return editor(noised, words=words, phrases=phrases, seen=seen, shown=shown(seen))[0]
 
     wanted = say(some.words, some.phrases[:1], some.source)
     if what == "text":
@@ -79,6 +80,22 @@ def test_the_plain_editor_has_no_loss_of_grounding():
         Trained(tiny_editor(None)), OBJECTIVE, learned_from(), NULL, StepSettings(), draws(0, 0, 0)
     )
     assert losses.grounding == 0 and losses.total == losses.noise
+
+
+def test_an_editor_that_pastes_learns_from_the_pictures_and_what_masks_tell():
+    editor = Trained(opened(tiny_editor(Parts(land=True, paste=True))))
+    some = learned_from(("put the red ball in the lower-left corner", "make it autumn"))
+    picture = shown(some.source)
+    pixels = torch.stack([picture.pixels, shown(some.target).pixels], dim=1)
+    untold = replace(some, pixels=pixels, landings=torch.zeros_like(some.landings))
+    losses = [
+        loss_of(
+            editor, OBJECTIVE, one, NULL, StepSettings(drop=0, shuffled=on), draws(0, 0, 0), picture.encode
+        )
+        for one, on in ((replace(some, pixels=pixels), False), (untold, False), (untold, True))
+    ]
+    assert losses[0].noise != losses[1].noise  # where the ball arrives
+    assert all(torch.isfinite(one.total) for one in losses)
 
 
 def test_it_learns():
