@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any, Protocol
 
 import cv2
@@ -218,6 +219,8 @@ def editor(settings: Mapping[str, Any], copy: int) -> Editor:
         folder = settings["models"][copy]
         return SpatialPix(folder, device, *(settings[key] for key in ("steps", "text", "image", "dynamic")))
     model = settings["models"][copy]
+    if kind == "diffusionclip":
+        return _diffusionclip(settings, model, device)
     if kind == "instruct_pix2pix":
         options = {"guidance_scale": settings["text"], "image_guidance_scale": settings["image"]}
         name, captions = "StableDiffusionInstructPix2PixPipeline", False
@@ -227,6 +230,25 @@ def editor(settings: Mapping[str, Any], copy: int) -> Editor:
     else:
         name, captions, options = settings["pipeline"], settings["by_captions"], settings["options"]
     return Diffusers(name, model, settings["revision"], device, settings["steps"], captions, options)
+
+
+def _diffusionclip(settings: Mapping[str, Any], model: str, device: str) -> Editor:
+    from evaluation.diffusionclip import DiffusionClip, Tuning, pictures_to_tune_on
+    from shards.storage import StorageError
+
+    tuning = Tuning(**{field.name: settings[field.name] for field in fields(Tuning)})
+    names = settings["transformations"]
+    try:
+        pictures = pictures_to_tune_on(settings["dataset"], settings["split"], names, tuning.images)
+    except StorageError as error:
+        raise EditorMissing(f"dataset {settings['dataset']}: {error}") from None
+    if missing := [name for name in names if not pictures[name]]:
+        raise EditorMissing(
+            f"{settings['dataset']} has no picture to tune {missing[0]} on: leave it out of transformations, or name "
+            "a dataset with such edits"
+        )
+    notes = None if settings["notes"] is None else Path(settings["notes"])
+    return DiffusionClip(model, settings["clip"], names, pictures, device, tuning, notes)
 
 
 def _device(name: str) -> str:

@@ -141,6 +141,20 @@ class ClipJudge:
         features = self.model.encode_image(self._prepared(images).to(self.dtype))
         return F.normalize(features.float(), dim=1).cpu()
 
+    def embed_pixels(self, pixels: Tensor) -> Tensor:
+        """(n, width) float32 on the device, each of length 1, with a gradient. pixels: (n, 3, h, w), 0..1."""
+        size = (self.image_size, self.image_size)
+        if tuple(pixels.shape[2:]) != size:
+            pixels = F.interpolate(pixels, size=size, mode="bicubic", align_corners=False)
+        features = self.model.encode_image(((pixels - self._mean) / self._std).to(self.dtype))
+        return F.normalize(features.float(), dim=1)
+
+    def embed_texts(self, texts: Sequence[str]) -> Tensor:
+        """(n, width) float32 on the device, each of length 1."""
+        with torch.inference_mode():
+            found = self._embed_captions(texts)[1]
+        return found.clone().to(self.device)
+
     def _prepared(self, images: Sequence[Pixels]) -> Tensor:
         """(n, 3, image_size, image_size), normalised, on the device."""
         if self._own_transform:

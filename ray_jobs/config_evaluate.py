@@ -88,6 +88,30 @@ class SdEdit(Trained):
     strength: Annotated[float, Field(gt=0, le=1)] = 0.7
 
 
+class DiffusionClip(Trained):
+    """A text-to-image model, tuned once for each transformation (Kim et al. 2022). clip: as of `Clip.model`, what it is
+    tuned by. dataset, split: where the pictures to tune on are from. transformations: kind and value, "recolor:red";
+    all else cannot be said to it, but for `share` of the instructions that ask for numbers, each tuned on its own
+    picture, by captions. images, rounds, rate: of tuning. back: the return step, a share of all. invert, steps: of
+    DDIM, there and back. keep: what the loss of the picture's change counts. notes: a folder for the seconds that
+    tuning took."""
+
+    kind: Literal["diffusionclip"]
+    clip: str
+    dataset: str
+    split: str = "train"
+    transformations: Annotated[tuple[str, ...], Field(min_length=1, max_length=64)]
+    images: PositiveInt = 30
+    rounds: PositiveInt = 5
+    rate: Annotated[float, Field(gt=0)] = 3e-5
+    back: Annotated[float, Field(gt=0, le=1)] = 0.5
+    invert: PositiveInt = 40
+    steps: PositiveInt = 6
+    keep: Annotated[float, Field(ge=0)] = 0.3
+    share: Annotated[float, Field(ge=0, le=1)] = 0.0
+    notes: str | None = None
+
+
 class OfDiffusers(Trained):
     """Any pipeline of diffusers' that takes pictures and words. pipeline: its class. by_captions: it is told the
     caption of the edited picture, in place of the instruction. options: arguments of each call."""
@@ -113,7 +137,7 @@ class Hosted(Model):
 
 
 AnyEditor = Annotated[
-    Bound | Decoded | SpatialPix | InstructPix2Pix | SdEdit | OfDiffusers | Hosted,
+    Bound | Decoded | SpatialPix | InstructPix2Pix | SdEdit | DiffusionClip | OfDiffusers | Hosted,
     Field(discriminator="kind"),
 ]
 

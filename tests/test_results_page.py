@@ -1,0 +1,57 @@
+"""docs/results.md comes from the rows that evaluations left, whichever run they are of."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from scripts.results_page import FOLDER, PAGE, add, main, page
+from tests.evaluations_by_hand import hand_made_evaluation
+
+
+@pytest.fixture
+def results(tmp_path):
+    run = hand_made_evaluation(tmp_path / "evaluation")
+    add(run, tmp_path / "results", 1)
+    (tmp_path / "results/notes.md").write_text("What they mean.")
+    return run, tmp_path / "results"
+
+
+def line(text: str, start: str) -> list[str]:
+    return next(re.split(r" *\| *", line)[1:-1] for line in text.splitlines() if line.startswith(start))
+
+
+def test_the_page_says_of_each_editor_how_often_it_is_right(results):
+    text = page(results[1])
+    assert line(text, "| `first`")[2:4] == ["100.0%", "100.0% to 100.0%"]
+    assert line(text, "| `second`")[2] == "0.0%" and "100.0 (100.0 to 100.0)" in text
+    assert line(text, "| `named_off`") == ["`named_off`", "0%", "100%"]
+    assert line(text, "| vi")[1:] == ["6", "100%", "0%"]
+    assert "What they mean." in text
+
+
+def test_another_training_is_another_copy_and_the_same_one_is_replaced(results):
+    run, folder = results
+    rows = pq.read_table(folder / "edits.parquet").num_rows
+    assert add(run, folder, 1) == rows
+    assert add(run, folder, 2) == 2 * rows
+    assert line(page(folder), "| `first`")[4] == "100.0%, 100.0%"
+    about = json.loads((folder / "about.json").read_text())
+    assert set(about["spatial"]["first"]) == {"1", "2"}
+    assert "edited" not in pq.read_schema(folder / "edits.parquet").names
+
+
+def test_the_page_in_the_documents_is_that_of_the_rows_beside_it():
+    if (FOLDER / "edits.parquet").exists():
+        assert PAGE.read_text() == page(FOLDER), "run python -m scripts.results_page"
+
+
+def test_a_run_is_added_by_its_folder(results, tmp_path, capsys):
+    target = tmp_path / "results.md"
+    main(["--add", str(tmp_path / "evaluation/run"), "--results", str(results[1]), "--page", str(target)])
+    assert target.read_text() == page(results[1])
+    assert "rows are in" in capsys.readouterr().out and Path(target).stat().st_size > 500
