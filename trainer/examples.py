@@ -18,6 +18,7 @@ from spatial.scene import SpatialError
 from spatial.templates import Chosen
 from trainer import finding
 from trainer.latents import Latents, OpenLatents, Place
+from trainer.maps import FINE
 from trainer.words import MAX_STEPS, Words, canonical, read
 
 COLUMNS = (
@@ -37,10 +38,11 @@ class RowError(Exception):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Example:
-    """before, after: (s, s, 3) uint8; None where latents are known and no more is wanted. masks: (steps, 2, s / 8, s /
-    8), the shares of each cell that the step's subject and reference cover in `before`; zeros where that is not known.
-    landings: the same of what the step moves or makes, in `after`. place: where its latents are kept, if they are.
-    latents: (2, c, s / 8, s / 8), of both pictures. sought: what is to be found in place of what the words name."""
+    """before, after: (s, s, 3) uint8; None where latents are known and no more is wanted. masks: (steps, 2, s / 2, s /
+    2), `FINE` places on a cell's side, the shares of each that the step's subject and reference cover in `before`;
+    zeros where that is not known. landings: the same of what the step moves or makes, in `after`. place: where its
+    latents are kept, if they are. latents: (2, c, s / 8, s / 8), of both pictures. sought: what is to be found in place
+    of what the words name."""
 
     pair_id: str
     kind: str
@@ -86,11 +88,12 @@ def example(
     Pictures that are not square are squeezed: shares of the width and height, which instructions speak of, stay.
     Raises RowError.
     """
-    text, masks = str(row["edit_prompt"] or ""), _masks(row, seen.side // CELL)
-    landings = _landings(row, seen.side // CELL)
+    places = seen.side // CELL * FINE
+    text, masks = str(row["edit_prompt"] or ""), _masks(row, places)
+    landings = _landings(row, places)
     said = _said(text, str(row["language"] or "en"), rng, seen)
     text, turned = said if said is not None else (text, False)
-    asked = finding.sought(row, seen.side // CELL, rng) if seen.finding else None
+    asked = finding.sought(row, places, rng) if seen.finding else None
     if turned:
         masks, landings = masks[..., ::-1], landings[..., ::-1]
         asked = asked and replace(asked, masks=np.ascontiguousarray(asked.masks[..., ::-1]))
@@ -125,12 +128,12 @@ def squeezed(rgb: Pixels, side: int) -> Pixels:
     return np.asarray(cv2.resize(rgb, (side, side), interpolation=how), np.uint8)
 
 
-def _masks(row: Mapping[str, Any], cells: int) -> Masks:
+def _masks(row: Mapping[str, Any], places: int) -> Masks:
     named = [[(step["subject"],), (step["reference"],)] for step in row["operations"] or ()]
-    return _covered(row, "objects_before", named, cells)
+    return _covered(row, "objects_before", named, places)
 
 
-def _landings(row: Mapping[str, Any], cells: int) -> Masks:
+def _landings(row: Mapping[str, Any], places: int) -> Masks:
     """Of a step that makes things those; of a swap both; else the subject."""
     named = [
         [
@@ -139,14 +142,14 @@ def _landings(row: Mapping[str, Any], cells: int) -> Masks:
         ]
         for step in row["operations"] or ()
     ]
-    return _covered(row, "objects_after", named, cells)
+    return _covered(row, "objects_after", named, places)
 
 
 def _covered(
-    row: Mapping[str, Any], column: str, named: Sequence[Sequence[Sequence[str | None]]], cells: int
+    row: Mapping[str, Any], column: str, named: Sequence[Sequence[Sequence[str | None]]], places: int
 ) -> Masks:
-    """Shares of cells that things cover. named: their ids, by step and role."""
-    found = np.zeros((MAX_STEPS, 2, cells, cells), np.float32)
+    """Shares of so many places on a side that things cover. named: their ids, by step and role."""
+    found = np.zeros((MAX_STEPS, 2, places, places), np.float32)
     things = {thing["id"]: thing["mask"] for thing in row[column] or () if thing["mask"] is not None}
     for place, roles in enumerate(named[:MAX_STEPS]):
         for role, ids in enumerate(roles):
@@ -157,7 +160,7 @@ def _covered(
                     mask = rle_to_mask(things[name]).astype(np.float32)
                 except Exception as error:  # whatever its decoder says
                     raise RowError(f"pair {row['pair_id']}: the mask of {name} is broken: {error}") from None
-                shares = cv2.resize(mask, (cells, cells), interpolation=cv2.INTER_AREA)
+                shares = cv2.resize(mask, (places, places), interpolation=cv2.INTER_AREA)
                 found[place, role] = np.maximum(found[place, role], shares)
     return found
 

@@ -47,9 +47,9 @@ class Sought:
     masks: Masks
 
 
-def sought(row: Mapping[str, Any], cells: int, rng: np.random.Generator) -> Sought | None:
+def sought(row: Mapping[str, Any], places: int, rng: np.random.Generator) -> Sought | None:
     """Things of one of the row's pictures, named; None where the row's own words are to be found, as drawn, or because
-    no thing of the picture has a name and a mask. row: with `COLUMNS`. cells: of the masks' side."""
+    no thing of the picture has a name and a mask. row: with `COLUMNS`. places: of the masks' side."""
     own, after = rng.random() < _OWN, bool(rng.random() < 0.5)
     if own:
         return None
@@ -62,8 +62,8 @@ def sought(row: Mapping[str, Any], cells: int, rng: np.random.Generator) -> Soug
     if not named:
         return None
     phrases = [list(named)[place] for place in rng.permutation(len(named))[: 2 * MAX_STEPS]]
-    steps, masks = [], np.zeros((MAX_STEPS, 2, cells, cells), np.float32)
-    shapes = [_cells(thing["mask"], cells) for thing in things]
+    steps, masks = [], np.zeros((MAX_STEPS, 2, places, places), np.float32)
+    shapes = [_covering(thing["mask"], places) for thing in things]
     for place in range(min(int(rng.integers(1, MAX_STEPS + 1)), len(phrases))):
         pair: list[str | None] = []
         for role in range(2):
@@ -80,20 +80,22 @@ def sought(row: Mapping[str, Any], cells: int, rng: np.random.Generator) -> Soug
 
 def of_batch(batch: Batch, examples: Sequence[Example], frozen: Frozen) -> Batch:
     """The batch with pictures, words and masks of what is sought in it; text and target stay, and mean nothing."""
-    words, source, masks = list(batch.words), batch.source.clone(), batch.masks.clone()
+    words, source, outlines = list(batch.words), batch.source.clone(), batch.outlines.clone()
     pixels = None if batch.pixels is None else batch.pixels.clone()
     # What is only named lands nowhere: of its words no read is asked.
     for place, one in enumerate(examples):
         if one.sought is None:
             continue
         words[place] = one.sought.words
-        masks[place] = masks.new_tensor(one.sought.masks)
+        outlines[place] = outlines.new_tensor(one.sought.masks)
         if one.sought.after:
             source[place] = batch.target[place] / frozen.vae.config.scaling_factor
             if pixels is not None:
                 pixels[place] = pixels[place].flip(0)
     phrases = frozen.phrases(arrays(words).texts)
-    return replace(batch, source=source, words=tuple(words), phrases=phrases, masks=masks, pixels=pixels)
+    return replace(
+        batch, source=source, words=tuple(words), phrases=phrases, outlines=outlines, pixels=pixels
+    )
 
 
 _Description = tuple[str, str | None, str | None]  # kind, colour, material
@@ -135,8 +137,8 @@ def _naming(subject: str | None, reference: str | None) -> Step:
     )
 
 
-def _cells(mask: Mapping[str, Any], cells: int) -> Masks:
+def _covering(mask: Mapping[str, Any], places: int) -> Masks:
     return np.asarray(
-        cv2.resize(rle_to_mask(mask).astype(np.float32), (cells, cells), interpolation=cv2.INTER_AREA),
+        cv2.resize(rle_to_mask(mask).astype(np.float32), (places, places), interpolation=cv2.INTER_AREA),
         np.float32,
     )

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 BANDS = 6
+FINE = 4  # places on a cell's side, where edges matter
+NARROW = 32  # channels of what is looked at so finely
 
 
 def coordinates(height: int, width: int, device: torch.device | None = None) -> Tensor:
@@ -68,6 +70,24 @@ class Residual(nn.Module):
 
     def forward(self, seen: Tensor) -> Tensor:
         return seen + cast(Tensor, self.steps(seen))
+
+
+def fine(out: int) -> nn.Sequential:
+    """From `NARROW` channels, by what is near."""
+    return nn.Sequential(
+        nn.SiLU(), nn.Conv2d(NARROW, NARROW, 3, padding=2, dilation=2),
+        nn.SiLU(), nn.Conv2d(NARROW, NARROW, 3, padding=1),
+        nn.SiLU(), nn.Conv2d(NARROW, out, 1),
+    )  # fmt: skip
+
+
+def sized(picture: Tensor, size: tuple[int, ...]) -> Tensor:
+    """(b, c, h, w), bilinear where it becomes larger, the mean where it becomes smaller."""
+    if picture.shape[-2:] == tuple(size):
+        return picture
+    if picture.shape[-2] > size[0]:
+        return F.interpolate(picture, size, mode="area")
+    return F.interpolate(picture, size, mode="bilinear", align_corners=False)
 
 
 def as_picture(tokens: Tensor, size: tuple[int, int]) -> Tensor:

@@ -31,18 +31,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trainer.maps import Residual
+from trainer.maps import FINE, NARROW, Residual, carried, fine, sized
 from trainer.objective import Objective
+from trainer.outline import Outlined
 
 if TYPE_CHECKING:
     from trainer.spatial_attention import SpatialContext
 
 NEVER = -1e4  # a logit
-FINE = 4
-_HIDDEN, _NARROW = 64, 32
+_HIDDEN = 64
 # How far from the source, from what is read, from the painted colour the picture is at the start, of values -1 to 1.
 _SPREADS = (0.05, 0.1, 0.2)
 _LEAST = 0.03
+_DOUBT = 0.1  # of outlines
 _WHOLE = 0.99
 
 
@@ -123,6 +124,65 @@ class Paste:
         return share * self.draft.to(dtype), share
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Brought:
+    """What r reads bring to a batch. pixels: (b, r, 3, H, W). inside: (b, r, H, W), 1 where that is from the picture.
+    maps: (b, r, h, w), of the things that are read, as they arrive. leaving, arriving: (b, r, FINE h, FINE w), outlines
+    of things that leave, and of those that are brought as they look now, where they will be; 0 where none does. told:
+    (b, r) bool, the reads that there are. reads: which they are, of all that there can be. drawn: (b,) bool, whether
+    outlines tell what changes at all."""
+
+    pixels: Tensor
+    inside: Tensor
+    maps: Tensor
+    leaving: Tensor
+    arriving: Tensor
+    told: Tensor
+    reads: Sequence[int]
+    drawn: Tensor
+
+    def prior(self) -> Tensor:
+        """(b, 1 + r + 1, FINE h, FINE w), logarithms: from where each place comes by the outlines alone. What arrives
+        is in front; where something left and nothing arrives it is painted; all else is the source. Alike where
+        outlines tell nothing."""
+        arriving, leaving = self.arriving.amax(dim=1, keepdim=True), self.leaving.amax(dim=1, keepdim=True)
+        stays, painted = (1 - arriving) * (1 - leaving), (1 - arriving) * leaving
+        likely = torch.cat([stays, self.arriving, painted], dim=1)
+        likely = ((1 - _DOUBT) * likely + _DOUBT / likely.shape[1]).log()
+        return likely * self.drawn[:, None, None, None]
+
+
+@torch.no_grad()
+def bring(
+    pixels: Tensor,
+    sources: Tensor,
+    maps: Tensor,
+    outlined: Outlined,
+    told: Tensor,
+    carries: Tensor,
+    leaves: Tensor,
+    size: tuple[int, int],
+) -> Brought:
+    """Pixels and outlines only of the reads that some edit has; of one at least, so that all batches do the same.
+
+    pixels: (b, 3, H, W). sources: (b, R, h w, 2). maps: (b, R, h w), as they arrive. told, carries, leaves: (b, R)
+    bool, which there are, and which things are brought and leave. size: (h, w).
+    """
+    reads = sorted({0, *torch.nonzero(told.any(dim=0)).flatten().tolist()})
+    there = torch.unflatten(sources[:, reads].float(), 2, size)
+    brought, inside = carried(pixels, there)
+    drawn = outlined.logits.float().sigmoid()
+    things = drawn.new_zeros(told.numel(), *drawn.shape[1:]).index_copy(0, outlined.rows, drawn)
+    things = torch.unflatten(things, 0, told.shape)[:, reads]
+    arriving, _ = carried(things.flatten(0, 1)[:, None], there.flatten(0, 1)[:, None])
+    carries, leaves = (told & some for some in (carries, leaves))
+    return Brought(
+        brought, inside, torch.unflatten(maps[:, reads], 2, size), things * leaves[:, reads, None, None],
+        arriving[:, 0, 0].reshape(things.shape) * carries[:, reads, None, None], told[:, reads], reads,
+        (carries | leaves).any(dim=1),
+    )  # fmt: skip
+
+
 class Sharing(nn.Module):
     """Where does each place come from? width: of what is known of a cell. tokens: of what is to be done. reads: how
     many there can be."""
@@ -132,74 +192,49 @@ class Sharing(nn.Module):
         self.place, self.token = nn.Conv2d(width, _HIDDEN, 1), nn.Linear(tokens, _HIDDEN)
         self.look = nn.Sequential(Residual(_HIDDEN), Residual(_HIDDEN), nn.GroupNorm(8, _HIDDEN), nn.SiLU())
         self.coarse = nn.Conv2d(_HIDDEN, 2 + reads, 1)
-        self.finer = nn.Conv2d(_HIDDEN, _NARROW, 1)
-        self.seen = nn.Conv2d(3, _NARROW, 3, padding=1)
-        self.bring = nn.Conv2d(3 + 1, _NARROW, 3, padding=1)  # a read's pixels, and its silhouette
-        self.of_base, self.of_read = _fine(2 + 3), _fine(1)
+        self.finer = nn.Conv2d(_HIDDEN, NARROW, 1)
+        self.seen = nn.Conv2d(3 + 2, NARROW, 3, padding=1)  # pixels, and what leaves and arrives
+        self.bring = nn.Conv2d(
+            3 + 3, NARROW, 3, padding=1
+        )  # a read's pixels, its map and outlines there and here
+        self.of_base, self.of_read = fine(2 + 3), fine(1)
         source, brought, painted = (math.log(spread) for spread in _SPREADS)
         self.spreads = nn.Parameter(torch.tensor([source, *[brought] * reads, painted]))
         self.opened = nn.Parameter(torch.zeros(1))
 
-    def forward(
-        self,
-        cells: Tensor,
-        tokens: Tensor,
-        source: Tensor,
-        brought: Tensor,
-        silhouettes: Tensor,
-        inside: Tensor,
-        told: Tensor,
-        reads: Sequence[int],
-    ) -> Paste:
-        """cells: (b, width, h, w). tokens: (b, tokens). source: (b, 3, H, W), brought: (b, r, 3, H, W), pixels.
-        silhouettes: (b, r, h, w), as they arrive. inside: (b, r, H, W), 1 where what is brought is from the picture.
-        told: (b, r) bool, the reads that there are. reads: which they are, of all that there can be."""
+    def forward(self, cells: Tensor, tokens: Tensor, source: Tensor, brought: Brought) -> Paste:
+        """cells: (b, width, h, w). tokens: (b, tokens). source: (b, 3, H, W), pixels."""
         looked = self.look(self.place(cells) + self.token(tokens)[:, :, None, None])
         size = (FINE * cells.shape[-2], FINE * cells.shape[-1])
-        coarse, base = (_sized(part, size) for part in (self.coarse(looked), self.finer(looked)))
-        base = base + self.seen(_sized(source, size))
+        coarse, base = (sized(part, size) for part in (self.coarse(looked), self.finer(looked)))
+        both = [part.amax(dim=1, keepdim=True) for part in (brought.leaving, brought.arriving)]
+        base = base + self.seen(torch.cat([sized(source, size), *both], dim=1))
         stay, paint, *color = self.of_base(base).split(1, dim=1)
-        logits = [coarse[:, :1] + stay]
-        for place, read in enumerate(reads):
-            arriving = torch.cat(
-                [brought[:, place], _sized(silhouettes[:, place, None], source.shape[-2:])], 1
-            )
-            one = self.of_read(base + self.bring(_sized(arriving, size)))
-            from_picture = _sized(inside[:, place, None], size) > _WHOLE
-            here = told[:, place, None, None, None] & from_picture
-            logits.append((coarse[:, 1 + read, None] + one).masked_fill(~here, NEVER))
-        logits.append(coarse[:, -1:] + paint)
-        which = [0, *(1 + read for read in reads), len(self.spreads) - 1]
+        prior = brought.prior()
+        logits = [coarse[:, :1] + stay + prior[:, :1]]
+        for place, read in enumerate(brought.reads):
+            shapes = [part[:, place, None] for part in (brought.leaving, brought.arriving)]
+            pixels, map_ = sized(brought.pixels[:, place], size), sized(brought.maps[:, place, None], size)
+            one = self.of_read(base + self.bring(torch.cat([pixels, map_, *shapes], dim=1)))
+            from_picture = sized(brought.inside[:, place, None], size) > _WHOLE
+            here = brought.told[:, place, None, None, None] & from_picture
+            one = coarse[:, 1 + read, None] + one + prior[:, 1 + place, None]
+            logits.append(one.masked_fill(~here, NEVER))
+        logits.append(coarse[:, -1:] + paint + prior[:, -1:])
+        which = [0, *(1 + read for read in brought.reads), len(self.spreads) - 1]
         spreads = self.spreads[which].exp().clamp_min(_LEAST).expand(len(cells), -1)[..., None, None]
         # Ten times, so that a rate of learning that suits other weights opens it within some hundred steps. Kept
         # between 0 and 1, but a gradient passes at the ends: one that was pushed below may come back.
         wanted = 10 * self.opened
-        opened = (wanted + (wanted.clamp(0, 1) - wanted).detach()) * told.any(dim=1)[:, None]
+        opened = (wanted + (wanted.clamp(0, 1) - wanted).detach()) * brought.told.any(dim=1)[:, None]
         return Paste(
             source,
-            brought,
+            brought.pixels,
             torch.cat(logits, dim=1),
             torch.cat(color, dim=1),
             spreads,
             opened[..., None, None],
         )
-
-
-def _fine(out: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.SiLU(), nn.Conv2d(_NARROW, _NARROW, 3, padding=2, dilation=2),
-        nn.SiLU(), nn.Conv2d(_NARROW, _NARROW, 3, padding=1),
-        nn.SiLU(), nn.Conv2d(_NARROW, out, 1),
-    )  # fmt: skip
-
-
-def _sized(picture: Tensor, size: Sequence[int]) -> Tensor:
-    """Bilinear where it becomes larger, the mean where it becomes smaller."""
-    if picture.shape[-2] >= size[0]:
-        return (
-            F.interpolate(picture, size, mode="area") if tuple(picture.shape[-2:]) != tuple(size) else picture
-        )
-    return F.interpolate(picture, size, mode="bilinear", align_corners=False)
 
 
 def share_loss(paste: Paste, truth: Tensor, told: Tensor) -> Tensor:
@@ -208,10 +243,10 @@ def share_loss(paste: Paste, truth: Tensor, told: Tensor) -> Tensor:
     as it is: this teaches where it belongs, not to bring something else."""
     size = paste.logits.shape[-2:]
     known = torch.cat([paste.source[:, None], paste.brought], dim=1).detach()
-    known = torch.unflatten(_sized(known.flatten(0, 1), size), 0, known.shape[:2])
+    known = torch.unflatten(sized(known.flatten(0, 1), size), 0, known.shape[:2])
     whole = torch.cat([known, paste.painted[:, None]], dim=1).float()
     spreads = paste.spreads.float()
-    away = (whole - _sized(truth, size)[:, None].float()).square().sum(dim=2)
+    away = (whole - sized(truth, size)[:, None].float()).square().sum(dim=2)
     fits = -away / (2 * spreads.square()) - truth.shape[1] * (spreads / _LEAST).log()
     likely = torch.logsumexp(paste.logits.float().log_softmax(dim=1) + fits, dim=1).flatten(1).mean(dim=1)
     return -torch.where(told, likely, likely.new_zeros(())).sum() / told.sum().clamp_min(1)

@@ -39,7 +39,6 @@ from trainer.maps import (
     BANDS,
     Residual,
     as_picture,
-    carried,
     coordinates,
     fourier,
     level,
@@ -47,7 +46,8 @@ from trainer.maps import (
     sampled,
     silhouettes,
 )
-from trainer.paste import Paste, Sharing
+from trainer.outline import Outlined, Outlines, covered
+from trainer.paste import Paste, Sharing, bring
 from trainer.words import FIELD_SIZES, MAX_STEPS, NUMBERS, WordArrays
 
 ROLES = 3  # tokens of a step: the operation, its subject, its reference
@@ -86,7 +86,7 @@ class SpatialContext:
     (b, 1 + s roles) bool, tokens that are not there. maps: (b, s, 2, h, w), each of sum 1, of subject and reference, or
     None. logits: the maps before their softmax. read: (b, d, h, w), or None. size: (h, w) of the latents. paste: what
     is blended into predictions, or None. landings: (b, reads, h, w), silhouettes of where things will be, or None;
-    landed: the same as it is learned from, of all samples."""
+    landed: the same as it is learned from, of all samples. outlined: of what was found, likewise."""
 
     tokens: Tensor
     hidden: Tensor
@@ -97,6 +97,7 @@ class SpatialContext:
     paste: Paste | None = None
     landings: Tensor | None = None
     landed: Landed | None = None
+    outlined: Outlined | None = None
 
     def of(self, rows: Sequence[int] | Tensor) -> SpatialContext:
         """The context of some of the samples, in this order; repeats are allowed."""
@@ -173,6 +174,7 @@ class SpatialEncoder(nn.Module):
             self.land = Landing(width, hints=4)
         if self.parts.paste:
             places = width + channels + (channels + 3 + self.parts.land) * READS
+            self.outline = Outlines(width)
             self.share = Sharing(places, width, READS)
             self.expect = nn.Linear(channels + 1, width)
             self.gate_unet = closed(unet_width, 1)
@@ -217,15 +219,21 @@ class SpatialEncoder(nn.Module):
         )  # fmt: skip
         if not self.parts.read:
             return context
-        known = maps if truth is None else taught(maps, truth.before.flatten(3))
-        subject, reference = middle(known, points).unbind(2)
-        soft = silhouettes(maps.transpose(1, 2).flatten(1, 2))  # (b, reads, n), as the sources are
+        soft = silhouettes(_by_read(maps))  # (b, reads, n), as the sources are
+        known = _by_read(maps if truth is None else taught(maps, truth.before.flatten(3)))
+        if self.parts.paste and pixels is not None:
+            outlined = self._outlined(words, found, seen, soft, pixels, size)
+            context = replace(context, outlined=outlined)
+            if truth is None:  # finer than the maps
+                drawn = covered(outlined, len(known) * READS)
+                known = taught(known.flatten(0, 1), drawn).reshape(known.shape)
+        subject, reference = torch.unflatten(middle(known, points), 1, (2, MAX_STEPS)).unbind(1)
         sources, targets = worded(words, self.beside, subject, reference, points)
         landings = None
         if self.parts.land:
             landed = self._landed(words, found, seen, soft, sources, targets, points, size)
             masks = None if truth is None else _by_read(truth.after.flatten(3))
-            sources, rows = onto(sources, _by_read(known), landed, words, points, masks)
+            sources, rows = onto(sources, known, landed, words, points, masks)
             # What was found lands as it is read, what is new as it is drawn.
             drawn = silhouettes(landed.maps).to(soft.dtype)
             landings = torch.zeros_like(soft).flatten(0, 1).index_copy(0, landed.rows, drawn)
@@ -237,7 +245,8 @@ class SpatialEncoder(nn.Module):
         read, taken = self._read(words, sources, soft, landings, seen, latents)
         if self.parts.paste and pixels is not None:
             there = present[:, None] & torch.from_numpy(np.stack([words.present, words.swaps], 1)).to(device)
-            paste = self._paste(size, seen, things, sources, taken, latents, pixels, there.flatten(1))
+            told = there.flatten(1)
+            paste = self._paste(words, size, seen, things, sources, taken, latents, pixels, outlined, told)
             context = replace(context, paste=paste)
         return replace(context, read=as_picture(read, size))
 
@@ -267,6 +276,20 @@ class SpatialEncoder(nn.Module):
         things = spoken[torch.from_numpy(words.phrases).to(device)]
         reference = things[:, :, 1] + things[:, :, 2]
         return torch.stack([operation, operation + things[:, :, 0], operation + reference], dim=2) + self.role
+
+    def _outlined(
+        self,
+        words: WordArrays,
+        found: Tensor,
+        seen: Tensor,
+        soft: Tensor,
+        pixels: Tensor,
+        size: tuple[int, int],
+    ) -> Outlined:
+        rows = torch.from_numpy(np.flatnonzero(words.grounded.transpose(0, 2, 1))).to(seen.device)
+        of, kind = rows // READS, rows % READS
+        things = found[of, kind % MAX_STEPS, kind // MAX_STEPS]
+        return Outlined(rows, self.outline(seen, pixels, of, things, soft.flatten(0, 1)[rows], size))
 
     def _landed(
         self,
@@ -321,6 +344,7 @@ class SpatialEncoder(nn.Module):
 
     def _paste(
         self,
+        words: WordArrays,
         size: tuple[int, int],
         seen: Tensor,
         things: Tensor,
@@ -328,6 +352,7 @@ class SpatialEncoder(nn.Module):
         taken: Tensor,
         latents: Tensor,
         pixels: Tensor,
+        outlined: Outlined,
         told: Tensor,
     ) -> Paste:
         """Of each place, where it comes from. What finds things is not taught by this: it would find them worse."""
@@ -335,18 +360,13 @@ class SpatialEncoder(nn.Module):
             [seen, latents.flatten(2).transpose(1, 2), taken.transpose(1, 2).flatten(2)], dim=-1
         )
         todo = things.reshape(len(things), MAX_STEPS, ROLES, -1)[:, :, 0] * told[:, :MAX_STEPS, None]
-        # Pixels only of the reads that some edit has; of one at least, so that all batches do the same.
-        reads = sorted({0, *torch.nonzero(told.any(dim=0)).flatten().tolist()})
-        with torch.no_grad():
-            brought, inside = carried(pixels, torch.unflatten(sources[:, reads].float(), 2, size))
-        arriving = as_picture(taken[:, reads, :, latents.shape[1]].transpose(1, 2), size)
-        return cast(
-            Paste,
-            self.share(
-                as_picture(places, size).detach(), todo.sum(dim=1).detach(), pixels, brought,
-                arriving.detach(), inside, told[:, reads], reads,
-            ),
-        )  # fmt: skip
+        carries, leaves = (
+            torch.from_numpy(some.transpose(0, 2, 1).reshape(told.shape)).to(told.device)
+            for some in (words.carries, words.leaves)
+        )
+        brought = bring(pixels, sources, taken[..., latents.shape[1]], outlined, told, carries, leaves, size)
+        known = as_picture(places, size).detach(), todo.sum(dim=1).detach()
+        return cast(Paste, self.share(*known, pixels, brought))
 
 
 def _by_read(maps: Tensor) -> Tensor:

@@ -12,15 +12,17 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from trainer.examples import Example
 from trainer.frozen import Frozen
 from trainer.geometry import Truth
 from trainer.landing import growth_loss
 from trainer.latents import OpenLatents
-from trainer.maps import coordinates, map_loss
+from trainer.maps import FINE, coordinates, map_loss
 from trainer.model import SpatialEditor
 from trainer.objective import Objective
+from trainer.outline import outline_loss
 from trainer.paste import Shown, share_loss
 from trainer.spatial_attention import SpatialContext
 from trainer.words import MAX_STEPS, Words, arrays
@@ -31,18 +33,24 @@ Encode = Callable[[Tensor], Tensor]
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
     """Examples in latents. source: (b, c, h, w), without the scaling factor. target: (b, c, h, w), with it. text: (b,
-    l, d) states; words: of the same; phrases: (texts, d), of `arrays(words).texts`. masks, landings: (b, steps, 2, h,
-    w). scaling: the autoencoder's. pixels: (b, 2, 3, H, W), -1 to 1, of both pictures; None where nothing is pasted."""
+    l, d) states; words: of the same; phrases: (texts, d), of `arrays(words).texts`. outlines: (b, steps, 2, FINE h,
+    FINE w), shares that subjects and references cover; landings: (b, steps, 2, h, w), of the edited picture. scaling:
+    the autoencoder's. pixels: (b, 2, 3, H, W), -1 to 1, of both pictures; None where nothing is pasted."""
 
     source: Tensor
     target: Tensor
     text: Tensor
     words: tuple[Words, ...]
     phrases: Tensor
-    masks: Tensor
+    outlines: Tensor
     landings: Tensor
     scaling: float
     pixels: Tensor | None = None
+
+    @property
+    def masks(self) -> Tensor:
+        """(b, steps, 2, h, w), as `outlines`, of cells."""
+        return pooled(self.outlines)
 
     @property
     def truth(self) -> Truth:
@@ -92,20 +100,26 @@ def batch_of(
         words,
         frozen.phrases(arrays(list(words)).texts),
         torch.stack([torch.from_numpy(one.masks) for one in examples]).to(frozen.device),
-        torch.stack([torch.from_numpy(one.landings) for one in examples]).to(frozen.device),
+        pooled(torch.stack([torch.from_numpy(one.landings) for one in examples]).to(frozen.device)),
         float(frozen.vae.config.scaling_factor),
         pixels,
     )
+
+
+def pooled(outlines: Tensor) -> Tensor:
+    """(b, steps, 2, FINE h, FINE w) to (b, steps, 2, h, w)."""
+    return torch.unflatten(F.avg_pool2d(outlines.flatten(0, 1), FINE), 0, outlines.shape[:2])
 
 
 def nothing(frozen: Frozen, pasting: bool = False) -> Batch:
     """Of one example, to take part with where there are none: several ranks must all do the same work."""
     words = (Words(""),)
     blank = torch.zeros(1, *frozen.latents_of(64), device=frozen.device)
-    masks = blank.new_zeros(1, MAX_STEPS, 2, *blank.shape[-2:])
+    landings = blank.new_zeros(1, MAX_STEPS, 2, *blank.shape[-2:])
+    outlines = landings.repeat_interleave(FINE, dim=-1).repeat_interleave(FINE, dim=-2)
     phrases = frozen.phrases(arrays(list(words)).texts)
     pixels = blank.new_zeros(1, 2, 3, 64, 64) if pasting else None
-    return Batch(blank, blank, frozen.text([""]), words, phrases, masks, masks, 1.0, pixels)
+    return Batch(blank, blank, frozen.text([""]), words, phrases, outlines, landings, 1.0, pixels)
 
 
 def _modes(examples: Sequence[Example], frozen: Frozen, kept: OpenLatents | None) -> Tensor:
@@ -194,6 +208,9 @@ def _found(context: SpatialContext, batch: Batch) -> Tensor | None:
         scale = torch.from_numpy(np.concatenate([said, np.ones_like(said)], axis=1)).to(masks).flatten()
         points = coordinates(*context.size, masks.device)
         found = found + growth_loss(context.landed, before[rows], masks[rows], scale[rows].abs(), points)
+    if context.outlined is not None:
+        outlines = batch.outlines.transpose(1, 2).flatten(0, 2)
+        found = found + outline_loss(context.outlined, outlines[context.outlined.rows])
     if context.paste is not None and batch.pixels is not None:
         done = [any(step.ids[0] for step in words.steps) for words in batch.words]  # not only named
         told = torch.tensor(done, device=batch.target.device)

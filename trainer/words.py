@@ -47,6 +47,7 @@ NUMBERS = ("amount", "shift_x", "shift_y", "log_scale", "turn", "region_x", "reg
 natural logarithm of a factor; half turns; the middle of the region."""
 
 NEW = ("add", "count")  # kinds whose subject is yet to come
+CARRYING = ("move", "place", "relate", "swap", "align", "resize", "duplicate", "mirror")
 
 # Whatever somebody says, a model gets numbers of the size that it was taught with.
 _MOST, _LARGEST = 12.0, 20.0
@@ -96,6 +97,17 @@ class Step:
         """Whether the words say to the point by how much the subject is shifted in the picture."""
         units = _FIELDS["unit"].index("percent_width") + 1, _FIELDS["unit"].index("percent_height") + 1
         return self.ids[0] > 0 and self.kind == "move" and self.ids[list(_FIELDS).index("unit")] in units
+
+    @property
+    def carries(self) -> bool:
+        """Whether the subject is brought to where it will be as it looks now."""
+        return self.ids[0] > 0 and self.kind in CARRYING
+
+    @property
+    def leaves(self) -> bool:
+        """Whether what is seen where the subject is will be something else, unless something arrives."""
+        named = self.ids[0] > 0 and self.phrases[0] is not None
+        return named and not self.of_frame and self.kind not in (*NEW, "duplicate")
 
     @property
     def lands(self) -> bool:
@@ -246,7 +258,9 @@ class WordArrays:
     (b, s, numbers) float32. target: (b, s) int64. scale: (b, s, 2) float32. of_frame, swaps: (b, s) bool. phrases:
     (b, s, 3) int64, numbers of texts in `texts`, -1 for none. texts: all different. grounded: (b, s, 2) bool, whether
     subject and reference are something to be found in the source. lands: (b, s, 2) bool, whether they will be somewhere
-    by what the step does to them. exact: (b, s) bool, whether the subject's shift is what the words say."""
+    by what the step does to them. exact: (b, s) bool, whether the subject's shift is what the words say.
+    carries, leaves: (b, s, 2) bool, whether subject and reference are brought to where they will be, and leave where
+    they are."""
 
     present: NDArray[np.bool_]
     ids: NDArray[np.int64]
@@ -259,6 +273,8 @@ class WordArrays:
     grounded: NDArray[np.bool_]
     lands: NDArray[np.bool_]
     exact: NDArray[np.bool_]
+    carries: NDArray[np.bool_]
+    leaves: NDArray[np.bool_]
     texts: tuple[str, ...]
 
 
@@ -270,6 +286,7 @@ def arrays(batch: list[Words]) -> WordArrays:
         np.zeros((*shape, len(NUMBERS)), np.float32), np.zeros(shape, np.int64), np.ones((*shape, 2), np.float32),
         np.zeros(shape, bool), np.zeros(shape, bool), np.full((*shape, 3), -1, np.int64),
         np.zeros((*shape, 2), bool), np.zeros((*shape, 2), bool), np.zeros(shape, bool),
+        np.zeros((*shape, 2), bool), np.zeros((*shape, 2), bool),
         tuple(dict.fromkeys(p for words in batch for step in words.steps for p in step.phrases if p is not None)),
     )  # fmt: skip
     number = {text: n for n, text in enumerate(made.texts)}
@@ -289,4 +306,6 @@ def arrays(batch: list[Words]) -> WordArrays:
             )
             made.lands[at] = step.lands, step.swaps
             made.exact[at] = step.exact
+            made.carries[at] = step.carries and not step.of_frame, step.swaps
+            made.leaves[at] = step.leaves, step.swaps
     return made

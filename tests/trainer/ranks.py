@@ -59,7 +59,7 @@ def examples(numbers: Sequence[int]) -> list[Example]:
     found = []
     for number in numbers:
         latents = np.random.default_rng(number).standard_normal((2, 4, 8, 8)).astype(np.float32)
-        masks = np.zeros((MAX_STEPS, 2, 8, 8), np.float32)
+        masks = np.zeros((MAX_STEPS, 2, 32, 32), np.float32)
         pictures = np.random.default_rng(number).integers(0, 255, (2, 64, 64, 3), np.uint8)
         words = read(TEXTS[number])
         found.append(Example(f"pair-{number}", "move", *pictures, words, masks, masks, latents=latents))

@@ -17,6 +17,7 @@ from trainer.examples import Seen, example
 from trainer.finding import of_batch, sought
 from trainer.frozen import Frozen
 from trainer.learn import Learner, LearnSettings, Line
+from trainer.maps import FINE
 from trainer.model import SpatialEditor, is_spatial
 from trainer.spatial_attention import Parts
 from trainer.step import batch_of
@@ -78,13 +79,13 @@ def test_mirrored_pairs_are_sought_where_the_mirror_shows_them(frozen):
     for seed in range(40):
         shown = example(some, Seen(64, 1.0, finding=True), np.random.default_rng(seed), 0)
         if shown.sought is not None:
-            mask = shown.sought.masks[0, 0]
+            mask = shown.sought.masks[0, 0, ::FINE, ::FINE]
             assert set(np.nonzero(mask[5 if shown.sought.after else 0])[0]) == {7}
             batch = of_batch(batch_of([shown], frozen, pasting=True), [shown], frozen)
             seen = frozen.pixels([shown.after if shown.sought.after else shown.before])
             assert torch.allclose(batch.source, frozen.source(seen), atol=1e-4)
             assert torch.equal(batch.pixels[:, 0], seen)
-            assert torch.equal(batch.masks[0], torch.from_numpy(shown.sought.masks))
+            assert torch.equal(batch.outlines[0], torch.from_numpy(shown.sought.masks))
 
 
 def learner(frozen: Frozen, **changes) -> Learner:

@@ -15,7 +15,7 @@ from tests.datasets import pair
 from tests.trainer.editors import batch, shown, tiny_editor
 from trainer.examples import Seen, example
 from trainer.landing import Landed, growth, growth_loss, middle
-from trainer.maps import coordinates, map_loss
+from trainer.maps import FINE, coordinates, map_loss
 from trainer.spatial_attention import MAX_STEPS, READS, Parts
 from trainer.words import arrays, read
 
@@ -110,7 +110,7 @@ def test_maps_of_where_things_will_be_are_learned_from_the_edited_picture():
             objects_after=[thing("mug-1", 32), thing("cube-1", 40), thing("ball-1", 56)],
         )  # fmt: skip
         shown = from_rows([row], PUBLISHED).to_pylist()[0]
-        return example(shown, Seen(64), np.random.default_rng(0)).landings
+        return example(shown, Seen(64), np.random.default_rng(0)).landings[..., ::FINE, ::FINE]
 
     def cells(mask: np.ndarray) -> list[list[int]]:
         return np.argwhere(mask > 0.5).tolist()

@@ -14,7 +14,7 @@ from tests.trainer.editors import SENTENCES, TEXT_WIDTH, batch, opened, shown, t
 from trainer.frozen import Frozen, text_to_image
 from trainer.objective import Objective
 from trainer.spatial_attention import Parts
-from trainer.step import Batch, Noised, StepSettings, Trained, draws, loss_of
+from trainer.step import Batch, Noised, StepSettings, Trained, draws, loss_of, pooled
 
 STARTER = Path(__file__).parents[2] / "models/starter/weights/diffusion"
 OBJECTIVE = Objective.of(
@@ -25,9 +25,10 @@ NULL = torch.zeros(1, 7, TEXT_WIDTH)
 
 def learned_from(sentences: tuple[str, ...] = SENTENCES) -> Batch:
     (noisy, _, text, source), words, phrases = batch(sentences, (8, 8))
-    masks = torch.zeros(len(words), 3, 2, 8, 8)
-    masks[:2, 0, 0, 2:4, 2:4] = 1
-    return Batch(source, noisy, text, tuple(words), phrases, masks, masks.roll(2, dims=-1), 0.5)
+    outlines = torch.zeros(len(words), 3, 2, 32, 32)
+    outlines[:2, 0, 0, 8:16, 8:16] = 1
+    landings = pooled(outlines).roll(2, dims=-1)
+    return Batch(source, noisy, text, tuple(words), phrases, outlines, landings, 0.5)
 
 
 def test_a_step_done_again_is_the_same_step():

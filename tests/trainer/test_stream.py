@@ -84,8 +84,8 @@ def test_masks_lie_where_the_thing_is(dataset):
     with Stream(dataset, "train", SETTINGS) as stream:
         (one, *_) = next(iter(stream.batches(0)))
     wanted = rle_to_mask(pair(int(one.pair_id[-7:]))["objects_before"][0]["mask"])
-    assert one.masks.shape == (3, 2, 8, 8)
-    assert one.masks[0, 0].sum() * 64 == pytest.approx(wanted.sum()) and one.masks[1:].sum() == 0
+    assert one.masks.shape == (3, 2, 32, 32)
+    assert one.masks[0, 0].sum() * 4 == pytest.approx(wanted.sum()) and one.masks[1:].sum() == 0
 
 
 def test_a_pair_in_the_mirror_has_its_words_turned():
@@ -103,7 +103,7 @@ def test_a_pair_in_the_mirror_has_its_words_turned():
 def test_pictures_of_other_sizes_are_squeezed_with_their_masks():
     row = as_read(1, side=96)
     one = example(row, Seen(32), np.random.default_rng(0))
-    assert one.before.shape == (32, 32, 3) and one.masks.shape[-2:] == (4, 4)
+    assert one.before.shape == (32, 32, 3) and one.masks.shape[-2:] == (16, 16)
     big = decode(row["original_image"])
     assert abs(one.before.mean() - big.mean()) < 2
 
