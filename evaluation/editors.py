@@ -109,9 +109,11 @@ class SpatialPix:
 
     price = 0.0
 
-    def __init__(self, folder: str, device: str, steps: int, text: float, image: float, dynamic: str) -> None:
+    def __init__(
+        self, folder: str, device: str, steps: int, text: float, image: float, dynamic: str, sharp: float
+    ) -> None:
         """dynamic: "none", "text": the scale for the text follows from the words, from `text` on, "copy": away from
-        copies, "both". Raises EditorMissing."""
+        copies, "both". sharp: of shares of what is pasted. Raises EditorMissing."""
         from trainer.guidance import Dynamic, TextScale
         from trainer.pipeline import Sampling, SpatialPixPipeline
 
@@ -124,6 +126,7 @@ class SpatialPix:
             TextScale(text) if dynamic in ("text", "both") else text,
             image,
             copying=Dynamic() if dynamic in ("copy", "both") else None,
+            sharp=sharp,
         )
 
     def expresses(self, asked: Asked) -> bool:
@@ -217,7 +220,9 @@ def editor(settings: Mapping[str, Any], copy: int) -> Editor:
         return Decoded(settings["model"], device)
     if kind == "spatialpix":
         folder = settings["models"][copy]
-        return SpatialPix(folder, device, *(settings[key] for key in ("steps", "text", "image", "dynamic")))
+        return SpatialPix(
+            folder, device, *(settings[key] for key in ("steps", "text", "image", "dynamic", "sharp"))
+        )
     model = settings["models"][copy]
     if kind == "diffusionclip":
         return _diffusionclip(settings, model, device)

@@ -64,12 +64,13 @@ class Trained(Model):
 
 
 class SpatialPix(Trained):
-    """What `train` left. text, image: scales. dynamic: see docs/editor.md."""
+    """What `train` left. text, image: scales. dynamic, sharp: see docs/editor.md."""
 
     kind: Literal["spatialpix"]
     text: Annotated[float, Field(ge=0)] = 1.5
     image: Annotated[float, Field(ge=0)] = 1.2
     dynamic: Literal["none", "text", "copy", "both"] = "none"
+    sharp: Annotated[float, Field(gt=0)] = 1.0
 
 
 class InstructPix2Pix(Trained):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -118,7 +118,8 @@ class SpatialEditor(nn.Module):
         context = cast(SpatialContext, self.spatial(arrays(list(words)), phrases, source, pixels, truth))
         if context.paste is None or shown is None or shown.encode is None:
             return context
-        return self.spatial.drafted(context, shown.encode(context.paste.expected()))
+        paste = replace(context.paste, logits=shown.sharp * context.paste.logits)
+        return self.spatial.drafted(replace(context, paste=paste), shown.encode(paste.expected()))
 
     def forward(
         self,

@@ -50,10 +50,12 @@ _WHOLE = 0.99
 @dataclass(frozen=True, slots=True, eq=False)
 class Shown:
     """What is pasted from. pixels: (b, 3, H, W), -1 to 1. encode: of pixels the latents, without the scaling; None
-    where nothing is to be painted."""
+    where nothing is to be painted. sharp: what the logits of shares are times: with more than 1 each place comes more
+    surely from where it most likely comes from; training is always with 1."""
 
     pixels: Tensor
     encode: Callable[[Tensor], Tensor] | None = None
+    sharp: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -41,7 +41,7 @@ class Sampling:
     """steps: of Euler's ancestral sampler. text: the scale for the text, or how it follows from the words. image: the
     scale for the picture. negative: words to be guided away from, as far as the trajectory makes them likely; a fourth
     forward. copying: guides away from leaving a thing that is to go where it was; no forward, and of editors with
-    grounding alone."""
+    grounding alone. sharp: as of `trainer.paste.Shown`."""
 
     steps: int = 25
     text: float | TextScale = TEXT
@@ -49,6 +49,7 @@ class Sampling:
     negative: str | None = None
     dynamic: Dynamic = field(default_factory=Dynamic)
     copying: Dynamic | None = None
+    sharp: float = 1.0
 
     def text_of(self, words: Words) -> float:
         return self.text(words) if isinstance(self.text, TextScale) else self.text
@@ -134,7 +135,7 @@ class SpatialPixPipeline:
             words,
             self.frozen.phrases(arrays(words).texts),
             source,
-            Shown(pixels, self.frozen.source),
+            Shown(pixels, self.frozen.source, sampling.sharp),
         )
         if told is not None:
             place = torch.arange(times * count, device=device) // count

@@ -226,5 +226,13 @@ def test_editors_of_diffusers_edit_by_instruction_and_by_caption(tmp_path):
         editor({**settings, "models": [str(tmp_path)]}, 0)
     with pytest.raises(EditorMissing, match="holds no editor"):
         editor(
-            {**settings, "kind": "spatialpix", "models": [str(tmp_path)], "image": 1.0, "dynamic": "none"}, 0
+            {
+                **settings,
+                "kind": "spatialpix",
+                "models": [str(tmp_path)],
+                "image": 1.0,
+                "dynamic": "none",
+                "sharp": 1.0,
+            },
+            0,
         )

@@ -219,3 +219,17 @@ def test_an_editor_that_pastes_is_loaded_as_it_was(tmp_path):
         picture = shown(inputs[3])
         wanted = editor(*inputs, editor.context(words, phrases, inputs[3], picture))
         assert torch.equal(again(*inputs, again.context(words, phrases, inputs[3], picture)), wanted)
+
+
+def test_sharper_shares_come_more_surely_from_where_they_most_likely_come_from():
+    inputs, editor, _ = contexts()
+    _, words, phrases = batch()
+    picture = shown(inputs[3])
+    with torch.no_grad():
+        plain, sharp = (
+            editor.context(words, phrases, inputs[3], replace(picture, sharp=by)).paste for by in (1.0, 4.0)
+        )
+    surest = [paste.logits.softmax(dim=1).amax(dim=1).mean() for paste in (plain, sharp)]
+    assert surest[1] > surest[0] + 0.05
+    assert torch.equal(plain.logits.argmax(dim=1), sharp.logits.argmax(dim=1))
+    assert not torch.equal(plain.draft, sharp.draft)
