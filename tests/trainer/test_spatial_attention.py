@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.trainer.editors import TEXT_WIDTH, batch, opened, tiny_editor
+from tests.trainer.editors import SENTENCES, TEXT_WIDTH, batch, opened, shown, tiny_editor
 from trainer.geometry import worded
 from trainer.maps import coordinates, fourier, level, map_loss, pull_back, sampled, silhouettes
 from trainer.spatial_attention import Parts, SpatialEncoder
@@ -68,7 +68,7 @@ def test_a_new_editor_does_what_the_plain_one_does(parts):
     plain, spatial = tiny_editor(None), tiny_editor(parts)
     with torch.no_grad():
         wanted = plain(*inputs)
-        found = spatial(*inputs, spatial.context(words, phrases, inputs[3]))
+        found = spatial(*inputs, spatial.context(words, phrases, inputs[3], shown(inputs[3])))
     assert torch.allclose(found, wanted, atol=1e-5)
 
 
@@ -85,7 +85,7 @@ def told(editor, sentence: str) -> torch.Tensor:
     """The prediction of one sample, the text encoder's states being the same whatever is said."""
     inputs, _, phrases = batch(("move the red ball 10% to the right",))
     with torch.no_grad():
-        return editor(*inputs, editor.context([read(sentence)], phrases, inputs[3]))
+        return editor(*inputs, editor.context([read(sentence)], phrases, inputs[3], shown(inputs[3])))
 
 
 @pytest.mark.parametrize("parts", PARTS, ids=str)
@@ -101,21 +101,22 @@ def test_direction_and_amount_count_once_gates_are_open(parts):
     assert torch.equal(told(editor, "dịch quả bóng đỏ sang phải 10%"), first)
 
 
-def test_samples_of_a_batch_do_not_mix():
-    inputs, words, phrases = batch()
-    editor = opened(tiny_editor(Parts()))
+@pytest.mark.parametrize("parts", [Parts(), Parts(land=True, paste=True)], ids=str)
+def test_samples_of_a_batch_do_not_mix(parts):
+    """One of them is a swap, which has a read that the others have not."""
+    inputs, words, phrases = batch((*SENTENCES[:2], "swap the red ball and the cat"))
+    editor = opened(tiny_editor(parts))
+    if parts.paste:
+        torch.nn.init.constant_(editor.spatial.share.opened, 0.07)
     with torch.no_grad():
-        context = editor.context(words, phrases, inputs[3])
+        context = editor.context(words, phrases, inputs[3], shown(inputs[3]))
         whole = editor(*inputs, context)
         for row in range(len(words)):
             own = arrays([words[row]]).texts
             picked = phrases[[arrays(words).texts.index(text) for text in own]]
             alone = [value[row : row + 1] for value in inputs]
-            assert torch.allclose(
-                editor(*alone, editor.context([words[row]], picked, alone[3])),
-                whole[row : row + 1],
-                atol=1e-4,
-            )
+            its = editor.context([words[row]], picked, alone[3], shown(alone[3]))
+            assert torch.allclose(editor(*alone, its), whole[row : row + 1], atol=1e-4)
             assert torch.allclose(editor(*alone, context.of([row])), whole[row : row + 1], atol=1e-4)
 
 
