@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ray_jobs.config import ConfigError, check, load, load_filters, read_yaml
+from ray_jobs.config_evaluate import EvaluateConfig
 from ray_jobs.config_publish import load_publish
 from ray_jobs.config_train import TrainConfig
 from ray_jobs.finetune_llm import FinetuneConfig
@@ -22,6 +23,9 @@ def test_every_configuration_that_ships_is_valid(path):
         return
     if path.stem == "train":
         assert check(TrainConfig, read_yaml(path), str(path)).learn.samples
+        return
+    if path.stem == "evaluate":
+        assert check(EvaluateConfig, read_yaml(path), str(path)).sets
         return
     if path.stem == "publish":
         assert load_publish(str(path)).card.title
