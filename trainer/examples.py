@@ -93,7 +93,10 @@ def example(
     landings = _landings(row, places)
     said = _said(text, str(row["language"] or "en"), rng, seen)
     text, turned = said if said is not None else (text, False)
-    asked = finding.sought(row, places, rng) if seen.finding else None
+    try:
+        asked = finding.sought(row, places, rng) if seen.finding else None
+    except SpatialError as error:
+        raise RowError(f"pair {row['pair_id']}: {error}") from None
     if turned:
         masks, landings = masks[..., ::-1], landings[..., ::-1]
         asked = asked and replace(asked, masks=np.ascontiguousarray(asked.masks[..., ::-1]))

@@ -63,7 +63,7 @@ def sought(row: Mapping[str, Any], places: int, rng: np.random.Generator) -> Sou
         return None
     phrases = [list(named)[place] for place in rng.permutation(len(named))[: 2 * MAX_STEPS]]
     steps, masks = [], np.zeros((MAX_STEPS, 2, places, places), np.float32)
-    shapes = [_covering(thing["mask"], places) for thing in things]
+    shapes = [_covering(thing, places) for thing in things]
     for place in range(min(int(rng.integers(1, MAX_STEPS + 1)), len(phrases))):
         pair: list[str | None] = []
         for role in range(2):
@@ -129,7 +129,7 @@ def _naming(subject: str | None, reference: str | None) -> Step:
     return Step(
         (0,) * len(FIELD_SIZES),
         (0.0,) * len(NUMBERS),
-        (subject, reference, None),
+        (subject, reference, None, None),
         0,
         (1.0, 1.0),
         False,
@@ -137,8 +137,9 @@ def _naming(subject: str | None, reference: str | None) -> Step:
     )
 
 
-def _covering(mask: Mapping[str, Any], places: int) -> Masks:
-    return np.asarray(
-        cv2.resize(rle_to_mask(mask).astype(np.float32), (places, places), interpolation=cv2.INTER_AREA),
-        np.float32,
-    )
+def _covering(thing: Mapping[str, Any], places: int) -> Masks:
+    try:
+        mask = rle_to_mask(thing["mask"]).astype(np.float32)
+    except Exception as error:  # whatever its decoder says
+        raise SpatialError("broken_mask", f"the mask of a {thing['name']} is broken: {error}") from None
+    return np.asarray(cv2.resize(mask, (places, places), interpolation=cv2.INTER_AREA), np.float32)

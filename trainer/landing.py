@@ -17,9 +17,8 @@ from torch.nn import functional as F
 
 from trainer.maps import Residual, as_picture
 
-_NARROWEST = 1e-4  # a map's variance, shares of the picture squared
 _CLOSE = 0.1  # of a logarithm: what is further off counts by its size, not its square
-_MOST = 4.0  # how many times larger a thing becomes at most
+MOST = 4.0  # how many times larger a thing becomes at most
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,33 +63,8 @@ class Landing(nn.Module):
         return logits, self.grow(there)[..., 0]
 
 
-def middle(maps: Tensor, points: Tensor) -> Tensor:
-    """(..., 2): of each map. maps: (..., n) of sum 1. points: (n, 2)."""
-    return _surest(maps) @ points
-
-
-def growth(before: Tensor, after: Tensor, points: Tensor) -> Tensor:
-    """(...): how many times larger the one map is than the other, by the widths that they have."""
-    return (_spread(after, points) / _spread(before, points)).sqrt().clamp(1 / _MOST, _MOST)
-
-
-def growth_loss(landed: Landed, before: Tensor, after: Tensor, scale: Tensor, points: Tensor) -> Tensor:
+def growth_loss(landed: Landed, wanted: Tensor, known: Tensor, scale: Tensor) -> Tensor:
     """How far what is said of the growth is from what masks show, mean over the things that both show; 0 for none.
-    before, after: (m, n), shares of cells that each thing covers. scale: (m,), what words say."""
-    known = (before.sum(dim=-1) > 0) & (after.sum(dim=-1) > 0)
-    wanted = (growth(before, after, points) / scale).log()
-    off = F.smooth_l1_loss(landed.growth.float(), wanted, reduction="none", beta=_CLOSE)
+    wanted: (m,), how many times larger each becomes. known: (m,) bool. scale: (m,), what words say."""
+    off = F.smooth_l1_loss(landed.growth.float(), (wanted / scale).log(), reduction="none", beta=_CLOSE)
     return torch.where(known, off, off.new_zeros(())).sum() / known.sum().clamp_min(1)
-
-
-def _spread(maps: Tensor, points: Tensor) -> Tensor:
-    centre = middle(maps, points)
-    squares = (points - centre[..., None, :]).square().sum(dim=-1)
-    return (_surest(maps) * squares).sum(dim=-1).clamp_min(_NARROWEST)
-
-
-def _surest(maps: Tensor) -> Tensor:
-    """Of a map that is sure the same; of one that also thinks of another thing, mostly the first: a middle between two
-    is the place of neither, and the spread over both is nobody's size."""
-    squares = maps.square()
-    return squares / squares.sum(dim=-1, keepdim=True).clamp_min(1e-12)

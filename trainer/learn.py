@@ -219,9 +219,11 @@ class Learner:
         batch = (
             batch_of(examples, self.frozen, self.kept, pastes) if examples else nothing(self.frozen, pastes)
         )
+        if finding:
+            batch = of_batch(batch, examples, self.frozen)
         with torch.autocast(self.frozen.device.type, torch.bfloat16, enabled=self.settings.bf16):
             if finding:
-                losses = self._found(of_batch(batch, examples, self.frozen))
+                losses = self._found(batch, drawn)
             else:
                 losses = loss_of(
                     self._model,
@@ -230,7 +232,7 @@ class Learner:
                     self._null,
                     self.settings.step,
                     drawn,
-                    self.frozen.source,
+                    self._encoded,
                 )
         total = float(losses.total.detach())
         if examples and not math.isfinite(total):
@@ -241,13 +243,18 @@ class Learner:
             examples
         )
 
-    def _found(self, batch: Batch) -> Losses:
-        losses = finding_loss_of(self._model, batch)
+    def _found(self, batch: Batch, drawn: torch.Generator) -> Losses:
+        losses = finding_loss_of(self._model, batch, self.settings.step, drawn)
         if self.parallel.ranks == 1 or self.parallel.sharded:
             return losses
         # DDP waits for a gradient of each weight; those that finding does not need get zeros, left out in the update.
         nothing_of = sum(0.0 * value.sum() for value in self._learned.values())
         return replace(losses, total=losses.total + nothing_of)
+
+    def _encoded(self, pixels: Tensor) -> Tensor:
+        """The autoencoder is given what it was given when latents were kept, whatever the editor's arithmetic."""
+        with torch.autocast(self.frozen.device.type, enabled=False):
+            return self.frozen.source(pixels.float())
 
     def _summed(self, value: Tensor) -> Tensor:
         return self.parallel.summed(value, self.frozen.device)

@@ -32,17 +32,20 @@ def pull_back(points: Tensor, centre: Tensor, target: Tensor, scale: Tensor) -> 
     return centre[..., None, :] + (points - target[..., None, :]) / scale[..., None, :]
 
 
-def sampled(picture: Tensor, points: Tensor) -> Tensor:
-    """(b, c, h, w) read at (b, n, 2) points (x, y) of 0 to 1, bilinear, zero outside: (b, n, c)."""
+def sampled(picture: Tensor, points: Tensor, beyond: str = "zeros") -> Tensor:
+    """(b, c, h, w) read at (b, n, 2) points (x, y) of 0 to 1, bilinear: (b, n, c). beyond: what is outside, "zeros" or
+    the "border"."""
     grid = (2 * points - 1)[:, :, None].to(picture.dtype)
-    return F.grid_sample(picture, grid, align_corners=False)[..., 0].transpose(1, 2)
+    read = F.grid_sample(picture, grid, padding_mode=beyond, align_corners=False)
+    return read[..., 0].transpose(1, 2)
 
 
-def carried(pictures: Tensor, sources: Tensor) -> tuple[Tensor, Tensor]:
+def carried(pictures: Tensor, sources: Tensor, beyond: str = "zeros") -> tuple[Tensor, Tensor]:
     """Each picture as reads bring it: (b, r, c, H, W), and (b, r, H, W), 1 where that is from within it, else 0.
 
     pictures: (b, c, H, W). sources: (b, r, h, w, 2), where the middles of coarser cells take their content from, (x, y)
-    of 0 to 1, linear in x and in y.
+    of 0 to 1, linear in x and in y; at least two cells a side. beyond: as of `sampled`; what is within half a pixel of
+    the edge is mixed with it.
     """
     count, reads, height, width, _ = sources.shape
     size = pictures.shape[-2], pictures.shape[-1]
@@ -50,7 +53,7 @@ def carried(pictures: Tensor, sources: Tensor) -> tuple[Tensor, Tensor]:
     first, last = sources[:, :, 0, 0], sources[:, :, -1, -1]
     slope = (last - first) / (ends[1] - ends[0])
     there = (first[:, :, None] + slope[:, :, None] * (points - ends[0])).flatten(0, 1)  # (b r, H W, 2)
-    brought = sampled(pictures.repeat_interleave(reads, dim=0), there)
+    brought = sampled(pictures.repeat_interleave(reads, dim=0), there, beyond)
     inside = ((there >= 0) & (there <= 1)).all(dim=-1).to(pictures.dtype)
     return (
         torch.unflatten(as_picture(brought, size), 0, (count, reads)),
@@ -130,3 +133,11 @@ def resized(pictures: Tensor, size: tuple[int, int]) -> Tensor:
     if pictures.shape[-2:] != size:
         pictures = F.interpolate(pictures, size, mode="area")
     return pictures.flatten(2).transpose(1, 2)
+
+
+def closed(width: int, out: int) -> nn.Linear:
+    """A gate that lets nothing through yet."""
+    gate = nn.Linear(width, out)
+    nn.init.zeros_(gate.weight)
+    nn.init.zeros_(gate.bias)
+    return gate

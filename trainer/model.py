@@ -21,7 +21,8 @@ from torch import Tensor, nn
 
 from trainer.geometry import Truth
 from trainer.paste import Pasting, Shown
-from trainer.spatial_attention import Conditions, Parts, SpatialContext, SpatialEncoder, SpatialProcessor
+from trainer.processor import Conditions, SpatialProcessor
+from trainer.spatial_attention import Parts, SpatialContext, SpatialEncoder
 from trainer.words import Words, arrays
 
 UNET, SPATIAL = "unet", "spatial"
@@ -132,6 +133,17 @@ class SpatialEditor(nn.Module):
         """The prediction, (b, c, h, w). noisy: (b, c, h, w). steps: (b,). text: (b, l, text_width). source: (b, c, h,
         w), the mode of the source's posterior *without* the scaling factor, or zeros."""
         predicted, more = self.painted(noisy, steps, text, source, context)
+        return self.pasted(predicted, noisy, steps, context, more)
+
+    def pasted(
+        self,
+        predicted: Tensor,
+        noisy: Tensor,
+        steps: Tensor,
+        context: SpatialContext | None,
+        more: Tensor | None,
+    ) -> Tensor:
+        """What `painted` predicts, with what is known pasted; of an editor that does not paste the same."""
         if context is None or self.pasting is None:
             return predicted
         return self.pasting.pasted(predicted, noisy, steps, context, more)

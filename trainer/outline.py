@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from trainer.maps import FINE, NARROW, as_picture, fine, sized
 
 _SELDOM = -3.0  # a logit: most places are not of the thing
-_COVERED, _ENOUGH = 0.3, 0.3  # shares of a cell, and cells: less is no thing
+_COVERED, _ENOUGH = 0.3, 5.0  # shares of a place, and places: less is no thing
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,18 +45,19 @@ class Outlines(nn.Module):
         (k, d). maps: (k, n), 1 where they are largest."""
         finer = FINE * size[0], FINE * size[1]
         base = sized(as_picture(self.cell(seen), size), finer) + self.pixel(sized(pixels, finer))
-        found = sized(as_picture(maps[..., None], size), finer)
-        looked = base[of] + self.map(found) + self.thing(things)[:, :, None, None]
+        found = self.map(as_picture(maps[..., None], size)) + self.thing(things)[:, :, None, None]
+        looked = base[of] + sized(found, finer)
         logits: Tensor = self.fine(looked)[:, 0]
         return logits
 
 
 def covered(outlined: Outlined, count: int) -> Tensor:
-    """(count, h w): what share of each cell each of so many reads' things covers; zeros where none is to be seen."""
-    shares = F.avg_pool2d(outlined.logits.float().sigmoid()[:, None], FINE).flatten(1)
+    """(count, FINE h, FINE w): what share of each place each of so many reads' things covers; zeros where none is to be
+    seen."""
+    shares = outlined.logits.detach().float().sigmoid()
     shares = torch.where(shares > _COVERED, shares, 0)
-    shares = torch.where(shares.sum(dim=1, keepdim=True) > _ENOUGH, shares, 0)
-    return shares.new_zeros(count, shares.shape[1]).index_copy(0, outlined.rows, shares)
+    shares = torch.where(shares.sum(dim=(1, 2), keepdim=True) > _ENOUGH, shares, 0)
+    return shares.new_zeros(count, *shares.shape[1:]).index_copy(0, outlined.rows, shares)
 
 
 def outline_loss(outlined: Outlined, masks: Tensor) -> Tensor:

@@ -31,7 +31,7 @@ from trainer.paste import Shown, fading
 from trainer.spatial_attention import SpatialContext
 from trainer.words import Words, arrays, read
 
-_MULTIPLE = 8  # pixels of a latent's side
+_MULTIPLE, _LEAST = 8, 16  # pixels of a latent's side, and of a picture's
 Told = Callable[[int, int], None]
 """Hears how many of how many steps are done."""
 
@@ -99,7 +99,7 @@ class SpatialPixPipeline:
         if len({image.shape for image in images}) != 1:
             raise ValueError("pictures of a batch must be of one size")
         height, width = images[0].shape[:2]
-        padding = ((0, -height % _MULTIPLE), (0, -width % _MULTIPLE), (0, 0))
+        padding = (*((0, max(-side % _MULTIPLE, _LEAST - side)) for side in (height, width)), (0, 0))
         pixels = self.frozen.pixels([np.pad(image, padding, mode="edge") for image in images])
         words = [read(text) for text in instructions]
         edited = as_bytes(self._sampled(pixels, words, list(seeds), sampling, told)).cpu().numpy()
@@ -192,6 +192,8 @@ class SpatialPixPipeline:
         """The noise that a prediction stands for, whatever the model predicts. state: clean + sigma noise."""
         if self.scheduler.config.prediction_type == "epsilon":
             return said
+        if self.scheduler.config.prediction_type == "sample":
+            return (state - said) / sigma
         # v, of the state scaled by 1 / sqrt(sigma^2 + 1)
         clean = state / (sigma**2 + 1) - said * (sigma / (sigma**2 + 1) ** 0.5)
         return cast(Tensor, (state - clean) / sigma)

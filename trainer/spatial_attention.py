@@ -15,7 +15,7 @@ opened in 2,500 steps: what such a projection gives is at first of use by chance
   the true picture teaches (`trainer.paste`).
 
 The first two depend on the picture and the words alone, not on the step of sampling, so `SpatialEncoder` is run once an
-edit and `SpatialProcessor` at each layer of each step, as an attention processor of diffusers'.
+edit and `trainer.processor` at each layer of each step.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from diffusers.models.attention_processor import AttnProcessor2_0
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from spatial.instruction import RELATIONS
-from trainer.geometry import Truth, onto, taught, worded
-from trainer.landing import Landed, Landing, middle
+from trainer.brought import Brought, Does, bring
+from trainer.geometry import Truth, located, onto, surest, worded
+from trainer.landing import Landed, Landing
 from trainer.maps import (
     BANDS,
+    FINE,
     Residual,
     as_picture,
+    closed,
     coordinates,
     fourier,
-    level,
-    resized,
     sampled,
     silhouettes,
 )
 from trainer.outline import Outlined, Outlines, covered
-from trainer.paste import Paste, Sharing, bring
+from trainer.paste import Paste, Sharing
 from trainer.words import FIELD_SIZES, MAX_STEPS, NUMBERS, WordArrays
 
 ROLES = 3  # tokens of a step: the operation, its subject, its reference
@@ -175,7 +175,7 @@ class SpatialEncoder(nn.Module):
         if self.parts.paste:
             places = width + channels + (channels + 3 + self.parts.land) * READS
             self.outline = Outlines(width)
-            self.share = Sharing(places, width, READS)
+            self.share = Sharing(places, width, text_width, READS)
             self.expect = nn.Linear(channels + 1, width)
             self.gate_unet = closed(unet_width, 1)
 
@@ -211,7 +211,7 @@ class SpatialEncoder(nn.Module):
         logits = torch.einsum("bsrd,bnd->bsrn", self.query(found), self.key(seen)) / math.sqrt(self.width)
         # What has no name in the words, or is yet to come, is nowhere.
         grounded = torch.from_numpy(words.grounded).to(device)
-        maps = logits.softmax(dim=-1) * grounded[..., None]
+        maps = logits.float().softmax(dim=-1).to(logits.dtype) * grounded[..., None]
         shape = (len(latents), MAX_STEPS, 2, *size)
         context = SpatialContext(
             self.norm(torch.cat([nothing, things], dim=1)), hidden, maps.reshape(shape), logits.reshape(shape),
@@ -220,20 +220,23 @@ class SpatialEncoder(nn.Module):
         if not self.parts.read:
             return context
         soft = silhouettes(_by_read(maps))  # (b, reads, n), as the sources are
-        known = _by_read(maps if truth is None else taught(maps, truth.before.flatten(3)))
+        where = surest(context.maps).by_read() if context.maps is not None else None
+        assert where is not None
         if self.parts.paste and pixels is not None:
             outlined = self._outlined(words, found, seen, soft, pixels, size)
             context = replace(context, outlined=outlined)
-            if truth is None:  # finer than the maps
-                drawn = covered(outlined, len(known) * READS)
-                known = taught(known.flatten(0, 1), drawn).reshape(known.shape)
-        subject, reference = torch.unflatten(middle(known, points), 1, (2, MAX_STEPS)).unbind(1)
+            where = located(covered(outlined, len(latents) * READS)).over(where)  # finer than the maps
+        masks = None
+        if truth is not None:
+            masks = located(truth.before).by_read(), located(truth.after).by_read()
+            where = masks[0].over(where)
+        middles = torch.unflatten(where.middle, 0, (len(latents), 2, MAX_STEPS))
+        subject, reference = middles.unbind(1)
         sources, targets = worded(words, self.beside, subject, reference, points)
         landings = None
         if self.parts.land:
             landed = self._landed(words, found, seen, soft, sources, targets, points, size)
-            masks = None if truth is None else _by_read(truth.after.flatten(3))
-            sources, rows = onto(sources, known, landed, words, points, masks)
+            sources, rows = onto(sources, where, landed, words, points, size, masks)
             # What was found lands as it is read, what is new as it is drawn.
             drawn = silhouettes(landed.maps).to(soft.dtype)
             landings = torch.zeros_like(soft).flatten(0, 1).index_copy(0, landed.rows, drawn)
@@ -246,8 +249,11 @@ class SpatialEncoder(nn.Module):
         if self.parts.paste and pixels is not None:
             there = present[:, None] & torch.from_numpy(np.stack([words.present, words.swaps], 1)).to(device)
             told = there.flatten(1)
-            paste = self._paste(words, size, seen, things, sources, taken, latents, pixels, outlined, told)
-            context = replace(context, paste=paste)
+            spoken = self._told(words, phrases, things)
+            places = self._places(seen, taken, latents, landings, outlined, size)
+            shares = self._brought(words, size, sources, taken[..., latents.shape[1]], pixels, outlined, told)
+            paste = self.share(*places, spoken, pixels, shares)
+            context = replace(context, paste=cast(Paste, paste))
         return replace(context, read=as_picture(read, size))
 
     def drafted(self, context: SpatialContext, draft: Tensor) -> SpatialContext:
@@ -275,6 +281,7 @@ class SpatialEncoder(nn.Module):
         spoken = torch.cat([self.phrase(phrases), phrases.new_zeros(1, self.width)])  # the last is "none"
         things = spoken[torch.from_numpy(words.phrases).to(device)]
         reference = things[:, :, 1] + things[:, :, 2]
+        operation = operation + things[:, :, 3]
         return torch.stack([operation, operation + things[:, :, 0], operation + reference], dim=2) + self.role
 
     def _outlined(
@@ -342,100 +349,51 @@ class SpatialEncoder(nn.Module):
         each = taken.new_zeros(len(present), *taken.shape[1:]).index_copy(0, reads, taken)
         return read, torch.unflatten(each[..., self.width :], 0, (len(seen), READS))
 
-    def _paste(
+    def _told(self, words: WordArrays, phrases: Tensor, things: Tensor) -> tuple[Tensor, Tensor]:
+        """(b, s, d), what is to be done, and (b, s, text_width), by which value; zeros where there is no step."""
+        present = torch.from_numpy(words.present).to(things.device)[..., None]
+        todo = things.reshape(len(things), MAX_STEPS, ROLES, -1)[:, :, 0] * present
+        spoken = torch.cat([phrases, phrases.new_zeros(1, phrases.shape[-1])])  # the last is "none"
+        return todo.detach(), spoken[torch.from_numpy(words.phrases[..., 3]).to(things.device)]
+
+    def _places(
+        self,
+        seen: Tensor,
+        taken: Tensor,
+        latents: Tensor,
+        landings: Tensor | None,
+        outlined: Outlined,
+        size: tuple[int, int],
+    ) -> tuple[Tensor, Tensor]:
+        """What is known of each cell, (b, places, h, w), and (b, s, 2, h, w): where each step finds its subject, and
+        where that will be. What finds things is not taught by what is made of it: it would find them worse."""
+        known = torch.cat(
+            [seen, latents.flatten(2).transpose(1, 2), taken.transpose(1, 2).flatten(2)], dim=-1
+        )
+        count = len(seen)
+        here = F.avg_pool2d(covered(outlined, count * READS), FINE).reshape(count, READS, *size)
+        there = torch.zeros_like(here) if landings is None else landings.reshape(here.shape)
+        spots = torch.stack([here, there.to(here.dtype)], dim=2)[:, :MAX_STEPS]
+        return as_picture(known, size).detach(), spots.detach()
+
+    def _brought(
         self,
         words: WordArrays,
         size: tuple[int, int],
-        seen: Tensor,
-        things: Tensor,
         sources: Tensor,
-        taken: Tensor,
-        latents: Tensor,
+        maps: Tensor,
         pixels: Tensor,
         outlined: Outlined,
         told: Tensor,
-    ) -> Paste:
-        """Of each place, where it comes from. What finds things is not taught by this: it would find them worse."""
-        places = torch.cat(
-            [seen, latents.flatten(2).transpose(1, 2), taken.transpose(1, 2).flatten(2)], dim=-1
-        )
-        todo = things.reshape(len(things), MAX_STEPS, ROLES, -1)[:, :, 0] * told[:, :MAX_STEPS, None]
-        carries, leaves = (
-            torch.from_numpy(some.transpose(0, 2, 1).reshape(told.shape)).to(told.device)
-            for some in (words.carries, words.leaves)
-        )
-        brought = bring(pixels, sources, taken[..., latents.shape[1]], outlined, told, carries, leaves, size)
-        known = as_picture(places, size).detach(), todo.sum(dim=1).detach()
-        return cast(Paste, self.share(*known, pixels, brought))
+    ) -> Brought:
+        def by_read(some: np.ndarray) -> Tensor:
+            return torch.from_numpy(some.transpose(0, 2, 1).reshape(told.shape)).to(told.device)
+
+        frames = np.stack([words.frames, np.zeros_like(words.frames)], axis=2)
+        does = (by_read(some) for some in (words.carries, words.leaves, words.vacates, frames))
+        return bring(pixels, sources, maps, outlined, Does(told, *does), size)
 
 
 def _by_read(maps: Tensor) -> Tensor:
     """(b, s, 2, n) to (b, reads, n), subjects first."""
     return maps.transpose(1, 2).flatten(1, 2)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Conditions:
-    """What goes into a UNet as `encoder_hidden_states`. text: (b, l, text_width). context: of the same samples."""
-
-    text: Tensor
-    context: SpatialContext
-
-
-class SpatialProcessor(nn.Module):
-    """Cross-attention to the text as it was, and what the spatial context adds, through gates."""
-
-    def __init__(self, width: int, token_width: int, heads: int, parts: Parts) -> None:
-        """width: of the layer's image tokens, which `heads` divides."""
-        super().__init__()
-        self.plain, self.heads, self.parts = AttnProcessor2_0(), heads, parts
-        self.to_q = nn.Linear(width + 2 * (1 + 2 * BANDS), width, bias=False)
-        self.to_k = nn.Linear(token_width, width, bias=False)
-        self.to_v = nn.Linear(token_width, width, bias=False)
-        self.gate = closed(width, width)
-        if parts.grounding:
-            self.gate_maps = closed(READS * (1 + parts.land), width)
-        if parts.read:
-            self.gate_read = closed(token_width, width)
-
-    def forward(
-        self,
-        attn: Any,
-        hidden_states: Tensor,
-        encoder_hidden_states: Conditions | Tensor | None = None,
-        **rest: Any,
-    ) -> Tensor:
-        """As diffusers calls its processors. Without a context the layer is the plain one."""
-        if not isinstance(encoder_hidden_states, Conditions):
-            return cast(Tensor, self.plain(attn, hidden_states, encoder_hidden_states, **rest))
-        text, context = encoder_hidden_states.text, encoder_hidden_states.context
-        result = cast(Tensor, self.plain(attn, hidden_states, text, **rest))
-        size = level(context.size, hidden_states.shape[1])
-        result = result + self.gate(self._attended(hidden_states, context, size))
-        if self.parts.grounding and context.maps is not None:
-            maps = silhouettes(context.maps.flatten(3).flatten(1, 2)).reshape(len(text), READS, *context.size)
-            if context.landings is not None:
-                maps = torch.cat([maps, context.landings], dim=1)
-            result = result + self.gate_maps(resized(maps, size))
-        if self.parts.read and context.read is not None:
-            result = result + self.gate_read(resized(context.read, size))
-        return cast(Tensor, result)
-
-    def _attended(self, hidden: Tensor, context: SpatialContext, size: tuple[int, int]) -> Tensor:
-        where = fourier(coordinates(*size, hidden.device)).to(hidden.dtype).expand(len(hidden), -1, -1)
-        query, key, value = (
-            part.reshape(*part.shape[:2], self.heads, -1).transpose(1, 2)
-            for part in (
-                self.to_q(torch.cat([hidden, where], dim=-1)), self.to_k(context.tokens), self.to_v(context.tokens),
-            )
-        )  # fmt: skip
-        seen = F.scaled_dot_product_attention(query, key, value, attn_mask=~context.hidden[:, None, None])
-        return seen.transpose(1, 2).flatten(2)
-
-
-def closed(width: int, out: int) -> nn.Linear:
-    """A gate that lets nothing through yet."""
-    gate = nn.Linear(width, out)
-    nn.init.zeros_(gate.weight)
-    nn.init.zeros_(gate.bias)
-    return gate

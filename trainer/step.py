@@ -16,10 +16,10 @@ from torch.nn import functional as F
 
 from trainer.examples import Example
 from trainer.frozen import Frozen
-from trainer.geometry import Truth
+from trainer.geometry import Truth, growth, located
 from trainer.landing import growth_loss
 from trainer.latents import OpenLatents
-from trainer.maps import FINE, coordinates, map_loss
+from trainer.maps import FINE, map_loss
 from trainer.model import SpatialEditor
 from trainer.objective import Objective
 from trainer.outline import outline_loss
@@ -33,9 +33,9 @@ Encode = Callable[[Tensor], Tensor]
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
     """Examples in latents. source: (b, c, h, w), without the scaling factor. target: (b, c, h, w), with it. text: (b,
-    l, d) states; words: of the same; phrases: (texts, d), of `arrays(words).texts`. outlines: (b, steps, 2, FINE h,
-    FINE w), shares that subjects and references cover; landings: (b, steps, 2, h, w), of the edited picture. scaling:
-    the autoencoder's. pixels: (b, 2, 3, H, W), -1 to 1, of both pictures; None where nothing is pasted."""
+    l, d) states; words: of the same; phrases: (texts, d), of `arrays(words).texts`. outlines, landings: (b, steps, 2,
+    FINE h, FINE w), shares that subjects and references cover, of the source and of the edited picture. scaling: the
+    autoencoder's. pixels: (b, 2, 3, H, W), -1 to 1, of both pictures; None where nothing is pasted."""
 
     source: Tensor
     target: Tensor
@@ -54,7 +54,7 @@ class Batch:
 
     @property
     def truth(self) -> Truth:
-        return Truth(self.masks, self.landings)
+        return Truth(self.outlines, self.landings)
 
     def __len__(self) -> int:
         return len(self.words)
@@ -63,13 +63,17 @@ class Batch:
 @dataclass(frozen=True, slots=True)
 class StepSettings:
     """drop: the odds that the text, the picture, and both are left out (Brooks et al. 2023: 5% each). gamma, floor: as
-    `Objective.loss_weights`. grounding: what the loss of grounding counts. shuffled: steps of the words go to other
-    examples of the batch, to see what they are worth."""
+    `Objective.loss_weights`. grounding: what the loss of grounding counts. bare: what the UNet's own prediction counts,
+    before anything is pasted: guidance is between such predictions, everywhere. masked: the odds that masks tell where
+    things are and will be, not what was found. shuffled: steps of the words go to other examples of the batch, to see
+    what they are worth."""
 
     drop: float = 0.05
     gamma: float | None = None
     floor: float = 0.0
     grounding: float = 0.05
+    bare: float = 0.1
+    masked: float = 0.8
     shuffled: bool = False
 
 
@@ -100,7 +104,7 @@ def batch_of(
         words,
         frozen.phrases(arrays(list(words)).texts),
         torch.stack([torch.from_numpy(one.masks) for one in examples]).to(frozen.device),
-        pooled(torch.stack([torch.from_numpy(one.landings) for one in examples]).to(frozen.device)),
+        torch.stack([torch.from_numpy(one.landings) for one in examples]).to(frozen.device),
         float(frozen.vae.config.scaling_factor),
         pixels,
     )
@@ -115,11 +119,10 @@ def nothing(frozen: Frozen, pasting: bool = False) -> Batch:
     """Of one example, to take part with where there are none: several ranks must all do the same work."""
     words = (Words(""),)
     blank = torch.zeros(1, *frozen.latents_of(64), device=frozen.device)
-    landings = blank.new_zeros(1, MAX_STEPS, 2, *blank.shape[-2:])
-    outlines = landings.repeat_interleave(FINE, dim=-1).repeat_interleave(FINE, dim=-2)
+    nowhere = blank.new_zeros(1, MAX_STEPS, 2, *(FINE * side for side in blank.shape[-2:]))
     phrases = frozen.phrases(arrays(list(words)).texts)
     pixels = blank.new_zeros(1, 2, 3, 64, 64) if pasting else None
-    return Batch(blank, blank, frozen.text([""]), words, phrases, outlines, landings, 1.0, pixels)
+    return Batch(blank, blank, frozen.text([""]), words, phrases, nowhere, nowhere, 1.0, pixels)
 
 
 def _modes(examples: Sequence[Example], frozen: Frozen, kept: OpenLatents | None) -> Tensor:
@@ -182,32 +185,49 @@ def loss_of(
         phrases=batch.phrases,
         seen=batch.source,
         shown=_shown(batch, encode),
-        truth=None if settings.shuffled else batch.truth,
+        truth=None if settings.shuffled else _told(batch, settings, drawn),
     )
-    errors = (
-        (said.float() - objective.target(batch.target, noise, steps).float()).square().flatten(1).mean(dim=1)
-    )
-    learned = (errors * objective.loss_weights(steps, settings.gamma, settings.floor)).mean()
-    found = _found(context, replace(batch, words=tuple(words))) if context is not None else None
+    wanted = objective.target(batch.target, noise, steps).float()
+    weights = objective.loss_weights(steps, settings.gamma, settings.floor)
+
+    def off(prediction: Tensor) -> Tensor:
+        return ((prediction.float() - wanted).square().flatten(1).mean(dim=1) * weights).mean()
+
+    learned = off(said.final)
+    total = learned
+    if said.more is not None:
+        total = (total + settings.bare * off(said.bare)) / (1 + settings.bare)
+    found = None
+    if context is not None:
+        found = _found(context, replace(batch, words=tuple(words)), said.more, ~noised.silent)
     if found is None:
-        found = errors.new_zeros(())
-    return Losses(learned + settings.grounding * found, learned.detach(), found.detach())
+        found = learned.new_zeros(())
+    return Losses(total + settings.grounding * found, learned.detach(), found.detach())
 
 
-def _found(context: SpatialContext, batch: Batch) -> Tensor | None:
-    """Of where things are, where they will be, and where each place comes from; None without grounding."""
+def _told(batch: Batch, settings: StepSettings, drawn: torch.Generator) -> Truth:
+    return batch.truth.told(
+        (torch.rand(len(batch), generator=drawn) < settings.masked).to(batch.source.device)
+    )
+
+
+def _found(
+    context: SpatialContext, batch: Batch, more: Tensor | None = None, spoken: Tensor | None = None
+) -> Tensor | None:
+    """Of where things are, where they will be, and where each place comes from; None without grounding. more: what the
+    UNet says of the last, of the samples that are spoken to, (b,) bool."""
     if context.logits is None:
         return None
     found = map_loss(context.logits.flatten(3), batch.masks.flatten(3))
     if context.landed is not None:
-        masks = batch.landings.transpose(1, 2).flatten(3).flatten(0, 2)
+        masks = pooled(batch.landings).transpose(1, 2).flatten(3).flatten(0, 2)
         rows = context.landed.rows
         found = found + map_loss(context.landed.logits, masks[rows])
-        before = batch.masks.transpose(1, 2).flatten(3).flatten(0, 2)
         said = arrays(list(batch.words)).scale[..., 0]
         scale = torch.from_numpy(np.concatenate([said, np.ones_like(said)], axis=1)).to(masks).flatten()
-        points = coordinates(*context.size, masks.device)
-        found = found + growth_loss(context.landed, before[rows], masks[rows], scale[rows].abs(), points)
+        was, will = (located(part).by_read().of(rows) for part in (batch.outlines, batch.landings))
+        both = was.known & will.known
+        found = found + growth_loss(context.landed, growth(was, will), both, scale[rows].abs())
     if context.outlined is not None:
         outlines = batch.outlines.transpose(1, 2).flatten(0, 2)
         found = found + outline_loss(context.outlined, outlines[context.outlined.rows])
@@ -215,6 +235,8 @@ def _found(context: SpatialContext, batch: Batch) -> Tensor | None:
         done = [any(step.ids[0] for step in words.steps) for words in batch.words]  # not only named
         told = torch.tensor(done, device=batch.target.device)
         found = found + share_loss(context.paste, batch.pixels[:, 1], told)
+        if more is not None and spoken is not None:
+            found = found + share_loss(context.paste.detached().said(more), batch.pixels[:, 1], told & spoken)
     return found
 
 
@@ -222,7 +244,7 @@ def _shown(batch: Batch, encode: Encode | None) -> Shown | None:
     return None if batch.pixels is None else Shown(batch.pixels[:, 0], encode)
 
 
-def finding_loss_of(editor: Any, batch: Batch) -> Losses:
+def finding_loss_of(editor: Any, batch: Batch, settings: StepSettings, drawn: torch.Generator) -> Losses:
     """What is lost of finding alone. batch: as `trainer.finding.of_batch` makes it."""
     _, context = editor(
         None,
@@ -230,7 +252,7 @@ def finding_loss_of(editor: Any, batch: Batch) -> Losses:
         phrases=batch.phrases,
         seen=batch.source,
         shown=_shown(batch, None),
-        truth=batch.truth,
+        truth=_told(batch, settings, drawn),
     )
     found = _found(context, batch)
     assert found is not None, "finding is taught to editors with grounding alone"
@@ -249,6 +271,16 @@ class Noised:
     silent: Tensor
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Said:
+    """Predictions, (b, c, h, w). final: with what is pasted. bare: the UNet's own. more: as of `Paste.over`, of an
+    editor that pastes."""
+
+    final: Tensor
+    bare: Tensor
+    more: Tensor | None
+
+
 class Trained(torch.nn.Module):
     """An editor as one call, so that wrappers for several ranks see all that takes part."""
 
@@ -265,13 +297,13 @@ class Trained(torch.nn.Module):
         seen: Tensor,
         shown: Shown | None = None,
         truth: Truth | None = None,
-    ) -> tuple[Tensor | None, SpatialContext | None]:
-        """The prediction, None where nothing is to be predicted, and the context, of all samples. seen: the sources, of
-        which none is left out. shown, truth: as of `SpatialEditor.context`."""
+    ) -> tuple[Said | None, SpatialContext | None]:
+        """What is predicted, None where nothing is to be, and the context, of all samples. seen: the sources, of which
+        none is left out. shown, truth: as of `SpatialEditor.context`."""
         context = self.editor.context(words, phrases, seen, shown, truth)
-        said: Tensor | None = None
-        if noised is not None:
-            given = noised.noisy, noised.steps, noised.text, noised.source
-            quiet = None if context is None else context.silenced(noised.silent)
-            said = self.editor(*given, quiet)
-        return said, context
+        if noised is None:
+            return None, context
+        quiet = None if context is None else context.silenced(noised.silent)
+        bare, more = self.editor.painted(noised.noisy, noised.steps, noised.text, noised.source, quiet)
+        final = self.editor.pasted(bare, noised.noisy, noised.steps, quiet, more)
+        return Said(final, bare, more), context

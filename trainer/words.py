@@ -48,6 +48,7 @@ natural logarithm of a factor; half turns; the middle of the region."""
 
 NEW = ("add", "count")  # kinds whose subject is yet to come
 CARRYING = ("move", "place", "relate", "swap", "align", "resize", "duplicate", "mirror")
+VACATING = (*CARRYING, "remove")  # kinds after which something else is seen where the subject was, if it left
 
 # Whatever somebody says, a model gets numbers of the size that it was taught with.
 _MOST, _LARGEST = 12.0, 20.0
@@ -72,8 +73,8 @@ BY_SHIFT, TO_POINT, TO_REFERENCE = range(3)
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One typed operation. ids: by `FIELD_SIZES`. numbers: by `NUMBERS`. phrases: of the subject, the reference and the
-    second reference, English, None where there is none.
+    """One typed operation. ids: by `FIELD_SIZES`. numbers: by `NUMBERS`. phrases: of the subject, the reference, the
+    second reference, and the value that is no word of space ("red", "metal"); English, None where there is none.
 
     The rest is the operation as a map of the plane, as far as words tell: what is at `p` afterwards came from
     `c + (p - t) / scale`, where `c` is the middle of the subject (of the picture, if `of_frame`) and `t` is where it
@@ -82,7 +83,7 @@ class Step:
 
     ids: tuple[int, ...]
     numbers: tuple[float, ...]
-    phrases: tuple[str | None, str | None, str | None]
+    phrases: tuple[str | None, str | None, str | None, str | None]
     target: int
     scale: tuple[float, float]
     of_frame: bool
@@ -108,6 +109,16 @@ class Step:
         """Whether what is seen where the subject is will be something else, unless something arrives."""
         named = self.ids[0] > 0 and self.phrases[0] is not None
         return named and not self.of_frame and self.kind not in (*NEW, "duplicate")
+
+    @property
+    def vacates(self) -> bool:
+        """Whether, of what leaves, nothing is to be seen in its place; a thing that is coloured is still seen."""
+        return self.leaves and self.kind in VACATING
+
+    @property
+    def frames(self) -> bool:
+        """Whether the whole picture is brought somewhere; a camera that goes around sees another one."""
+        return self.ids[0] > 0 and self.of_frame and self.kind != "orbit"
 
     @property
     def lands(self) -> bool:
@@ -186,10 +197,12 @@ def _step(said: Instruction, lexicon: Lexicon) -> Step:
         target = TO_POINT
     elif said.reference is not None and said.kind in ("relate", "swap", "align", "add"):
         target = TO_REFERENCE
+    named = (_phrase(words, said, lexicon) for words in (said.subject, said.reference, said.reference2))
+    value = None if said.value is None or said.value in VALUES else said.value.replace("_", " ")
     return Step(
         ids,
         numbers,
-        tuple(_phrase(words, said, lexicon) for words in (said.subject, said.reference, said.reference2)),  # type: ignore[arg-type]
+        (*named, value),  # type: ignore[arg-type]
         target,
         (-1.0, 1.0) if mirrored else (factor, factor),
         said.kind in ("zoom", "pan", "orbit") or (mirrored and said.subject is None),
@@ -256,11 +269,12 @@ def _middle(region: str | None) -> tuple[float, float] | None:
 class WordArrays:
     """Steps of a batch as arrays, padded to `MAX_STEPS`. present: (b, s) bool. ids: (b, s, fields) int64. numbers:
     (b, s, numbers) float32. target: (b, s) int64. scale: (b, s, 2) float32. of_frame, swaps: (b, s) bool. phrases:
-    (b, s, 3) int64, numbers of texts in `texts`, -1 for none. texts: all different. grounded: (b, s, 2) bool, whether
+    (b, s, 4) int64, numbers of texts in `texts`, -1 for none. texts: all different. grounded: (b, s, 2) bool, whether
     subject and reference are something to be found in the source. lands: (b, s, 2) bool, whether they will be somewhere
     by what the step does to them. exact: (b, s) bool, whether the subject's shift is what the words say.
-    carries, leaves: (b, s, 2) bool, whether subject and reference are brought to where they will be, and leave where
-    they are."""
+    carries, leaves, vacates: (b, s, 2) bool, whether subject and reference are brought to where they will be, leave
+    where they are, and are not to be seen there any more. frames: (b, s) bool, whether the whole picture is brought
+    somewhere."""
 
     present: NDArray[np.bool_]
     ids: NDArray[np.int64]
@@ -275,6 +289,8 @@ class WordArrays:
     exact: NDArray[np.bool_]
     carries: NDArray[np.bool_]
     leaves: NDArray[np.bool_]
+    vacates: NDArray[np.bool_]
+    frames: NDArray[np.bool_]
     texts: tuple[str, ...]
 
 
@@ -284,9 +300,9 @@ def arrays(batch: list[Words]) -> WordArrays:
     made = WordArrays(
         np.zeros(shape, bool), np.zeros((*shape, len(FIELD_SIZES)), np.int64),
         np.zeros((*shape, len(NUMBERS)), np.float32), np.zeros(shape, np.int64), np.ones((*shape, 2), np.float32),
-        np.zeros(shape, bool), np.zeros(shape, bool), np.full((*shape, 3), -1, np.int64),
+        np.zeros(shape, bool), np.zeros(shape, bool), np.full((*shape, 4), -1, np.int64),
         np.zeros((*shape, 2), bool), np.zeros((*shape, 2), bool), np.zeros(shape, bool),
-        np.zeros((*shape, 2), bool), np.zeros((*shape, 2), bool),
+        np.zeros((*shape, 2), bool), np.zeros((*shape, 2), bool), np.zeros((*shape, 2), bool), np.zeros(shape, bool),
         tuple(dict.fromkeys(p for words in batch for step in words.steps for p in step.phrases if p is not None)),
     )  # fmt: skip
     number = {text: n for n, text in enumerate(made.texts)}
@@ -308,4 +324,6 @@ def arrays(batch: list[Words]) -> WordArrays:
             made.exact[at] = step.exact
             made.carries[at] = step.carries and not step.of_frame, step.swaps
             made.leaves[at] = step.leaves, step.swaps
+            made.vacates[at] = step.vacates, step.swaps
+            made.frames[at] = step.frames
     return made

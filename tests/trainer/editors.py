@@ -48,6 +48,8 @@ def opened(editor: SpatialEditor, width: float = 0.3) -> SpatialEditor:
             nn.init.normal_(value, std=width)
         if "conv_in" in name:  # the source is seen
             nn.init.normal_(value, std=0.1)
+        if name.endswith("share.opened"):
+            nn.init.constant_(value, 0.07)
     return editor
 
 

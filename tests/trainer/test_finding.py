@@ -13,7 +13,7 @@ from shards.tables import from_rows
 from tests.datasets import pair
 from tests.trainer.editors import tiny_unet
 from tests.trainer.test_learn import Killed
-from trainer.examples import Seen, example
+from trainer.examples import RowError, Seen, example
 from trainer.finding import of_batch, sought
 from trainer.frozen import Frozen
 from trainer.learn import Learner, LearnSettings, Line
@@ -71,6 +71,16 @@ def test_all_things_of_that_description_are_meant_and_no_other():
 def test_pictures_of_nothing_known_are_sought_by_their_own_words():
     some = row([thing("gadget", None, None, 0, 0)], [])
     assert all(sought(some, 8, np.random.default_rng(seed)) is None for seed in range(20))
+
+
+def test_a_broken_mask_is_told_with_its_pair():
+    some = row([thing("mug", "red", "metal", 0, 0)], [thing("mug", "red", "metal", 0, 40)])
+    some["edit_prompt"] = "make it autumn"
+    for one in (*some["objects_before"], *some["objects_after"]):
+        one["mask"] = {"size": [64, 64], "counts": b"no mask"}
+    with pytest.raises(RowError, match=f"pair {some['pair_id']}: the mask of a mug is broken"):
+        for seed in range(20):
+            example(some, Seen(64, finding=True), np.random.default_rng(seed), 0)
 
 
 def test_mirrored_pairs_are_sought_where_the_mirror_shows_them(frozen):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -24,11 +26,11 @@ STREAM = StreamSettings(batch=3, seen=Seen(64, 0.5), seed=5, per_block=2)
 SETTINGS = LearnSettings(samples=48, rate=1e-3, warmup=3, every=4, seed=5)
 
 
-def learner(frozen: Frozen, settings: LearnSettings = SETTINGS) -> Learner:
+def learner(frozen: Frozen, settings: LearnSettings = SETTINGS, parts: Parts | None = None) -> Learner:
     width = frozen.text_encoder.config.hidden_size
     unet = tiny_unet(cross_attention_dim=width)
     torch.manual_seed(1)
-    return Learner(SpatialEditor(unet, Parts(), token_width=32), frozen, settings)
+    return Learner(SpatialEditor(unet, parts or Parts(), 32, frozen.pasting), frozen, settings)
 
 
 class Killed(Exception):
@@ -124,11 +126,18 @@ def test_accumulated_batches_are_one_step_of_the_larger_batch(frozen, dataset):
     assert [line.seen for line in lines] == [6, 11]
 
 
-def test_less_memory_changes_no_loss_and_bfloat16_hardly_any(frozen, dataset):
-    plain, recomputed, half = (
-        [line.loss for line in run(learner(frozen, LearnSettings(samples=9, seed=5, **more)), dataset)]
-        for more in ({}, {"recompute": True}, {"bf16": True})
-    )
+@pytest.mark.parametrize("parts", [Parts(), Parts(land=True, paste=True)], ids=["reads", "pastes"])
+def test_less_memory_changes_no_loss_and_bfloat16_hardly_any(frozen, dataset, parts, monkeypatch):
+    monkeypatch.setitem(globals(), "STREAM", replace(STREAM, seen=replace(STREAM.seen, pixels=parts.paste)))
+
+    def learned(**more: Any) -> list[float]:
+        one = learner(frozen, LearnSettings(samples=9, seed=5, **more), parts)
+        if parts.paste:
+            assert one.editor.spatial is not None
+            torch.nn.init.constant_(one.editor.spatial.share.opened, 0.07)
+        return [line.loss for line in run(one, dataset)]
+
+    plain, recomputed, half = (learned(**more) for more in ({}, {"recompute": True}, {"bf16": True}))
     assert recomputed == pytest.approx(plain, abs=1e-4)
     assert half == pytest.approx(plain, rel=0.05) and half != plain
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import pytest
 import torch
 
 from tests.trainer.editors import batch, shown, tiny_editor
+from trainer.brought import Brought, Does, bring
 from trainer.geometry import Truth
 from trainer.maps import FINE, coordinates
 from trainer.outline import Outlined, covered, outline_loss
-from trainer.paste import bring
 from trainer.spatial_attention import MAX_STEPS, READS, Parts
 
 ALL = Parts(land=True, paste=True)
@@ -31,33 +33,72 @@ def test_the_loss_is_least_where_the_thing_is_and_unknown_things_lose_nothing():
     assert outline_loss(both, torch.cat([mask, mask * 0])).item() == pytest.approx(lost[1], rel=1e-4)
 
 
-def test_cells_are_covered_by_shares_and_what_is_not_to_be_seen_covers_none():
-    shares = covered(drawn(4, 4, 6, (2,)), READS).reshape(READS, 8, 8)
-    assert shares[2, 1, 1].item() == pytest.approx(1, abs=1e-3)
-    assert shares[2, 1, 2].item() == pytest.approx(0.5, abs=1e-3)
-    assert shares[2, 2, 2] == 0 and not shares[[0, 1, 3]].any()  # a quarter is no more than a corner
+def test_places_are_covered_by_shares_and_what_is_not_to_be_seen_covers_none():
+    shares = covered(drawn(4, 5, 6, (2,)), READS)
+    assert shares[2, 5:11, 4:10].min() > 0.99 and shares[2].sum().item() == pytest.approx(36, abs=0.1)
+    assert not shares[[0, 1, 3]].any()
     assert not covered(Outlined(torch.tensor([0]), torch.full((1, 32, 32), -4.0)), READS).any()
+    assert not covered(drawn(4, 4, 2), READS).any(), "some places of a cell are no thing"
+
+
+def does(*names: str) -> Does:
+    """What words do to the first of all reads."""
+    first = torch.zeros(1, READS, dtype=torch.bool)
+    first[:, 0] = True
+    return Does(*(first if field.name in names else ~first & first for field in fields(Does)))
+
+
+def brought(*names: str) -> Brought:
+    """By a quarter of the picture to the right: eight places."""
+    sources = (coordinates(8, 8) - torch.tensor([0.25, 0.0])).expand(1, READS, 64, 2)
+    return bring(PIXELS, sources, torch.zeros(1, READS, 64), drawn(3, 6, 7), does(*names), (8, 8))
+
+
+PIXELS = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 
 
 def test_outlines_arrive_where_the_read_brings_them():
-    """By a quarter of the picture to the right: eight places."""
-    points = coordinates(8, 8)
-    sources = (points - torch.tensor([0.25, 0.0])).expand(1, READS, 64, 2)
-    told = torch.zeros(1, READS, dtype=torch.bool)
-    told[:, 0] = True
-    pixels = torch.rand(1, 3, 64, 64)
-    got = bring(pixels, sources, torch.zeros(1, READS, 64), drawn(3, 6, 7), told, told, told, (8, 8))
-    assert got.reads == [0] and got.pixels.shape == (1, 1, 3, 64, 64)
-    assert torch.allclose(got.arriving[0, 0][:, 8:], got.leaving[0, 0][:, :-8], atol=1e-3)
-    assert got.leaving[0, 0, 8, 5] > 0.9 and got.arriving[0, 0, 8, 13] > 0.9
-    assert got.arriving[0, 0, 8, 5] < 0.1
-    likely = got.prior().exp()[0]
-    assert likely[1, 8, 13] > 0.8 and likely[2, 8, 5] > 0.8 and likely[0, 20, 20] > 0.8
-    nobody = torch.zeros_like(told)
-    stays = bring(pixels, sources, torch.zeros(1, READS, 64), drawn(3, 6, 7), told, told, nobody, (8, 8))
-    assert stays.prior().exp()[0, 0, 8, 5] > 0.8, "a thing of which another is made stays"
-    silent = bring(pixels, sources, torch.zeros(1, READS, 64), drawn(3, 6, 7), nobody, told, told, (8, 8))
-    assert not silent.prior().any()
+    got = brought("told", "carries", "leaves", "vacates")
+    assert got.of.tolist() == [0] and got.kind.tolist() == [0] and got.pixels.shape == (1, 3, 64, 64)
+    assert torch.allclose(got.arriving[0][:, 8:], got.leaving[0][:, :-8], atol=1e-3)
+    assert got.leaving[0, 8, 5] > 0.9 and got.arriving[0, 8, 13] > 0.9 and got.arriving[0, 8, 5] < 0.1
+    likely = got.prior().exp()[0]  # source, read, retouched, painted
+    assert likely[1, 8, 13] > 0.8 and likely[0, 20, 20] > 0.8
+    assert likely[2, 8, 5] == likely[3, 8, 5] and likely[2:, 8, 5].sum() > 0.8
+
+
+def test_a_thing_of_which_another_is_made_stays_and_one_that_is_coloured_leaves_no_hole():
+    copied, colored = brought("told", "carries"), brought("told", "leaves")
+    assert copied.prior().exp()[0, 0, 8, 5] > 0.8 and not copied.hole.any()
+    assert colored.prior().exp()[0, 2:, 8, 5].sum() > 0.8 and not colored.hole.any()
+    assert torch.equal(colored.would_be(PIXELS), PIXELS)
+
+
+def test_by_the_outlines_alone_things_are_where_they_will_be_and_the_floor_where_they_were():
+    left, top, side = 6, 12, 14  # of the thing, in pixels
+    floor, thing = torch.tensor([0.5, -0.5, 0.0]), torch.tensor([-1.0, 1.0, 1.0])
+    source = floor[None, :, None, None].expand(1, 3, 64, 64).clone()
+    source[..., top : top + side, left : left + side] = thing[:, None, None]
+    sources = (coordinates(8, 8) - torch.tensor([0.5, 0.0])).expand(1, READS, 64, 2)
+    moved = does("told", "carries", "leaves", "vacates")
+    got = bring(source, sources, torch.zeros(1, READS, 64), drawn(3, 6, 7), moved, (8, 8)).would_be(source)
+    wanted = floor[None, :, None, None].expand(1, 3, 64, 64).clone()
+    wanted[..., top : top + side, left + 32 : left + 32 + side] = thing[:, None, None]
+    off = (got - wanted).abs().amax(dim=1)[0]
+    assert off[:, :30].max() < 0.05 and off.median() < 1e-4
+    assert off[top + 2 : top + side - 2, left + 34 : left + 30 + side].max() < 1e-3
+
+
+def test_a_picture_that_is_brought_as_a_whole_arrives_wherever_it_is_from_within():
+    got = brought("told", "frames")
+    assert got.arriving[0, :, 9:].min() > 0.99 and got.arriving[0, :, :7].max() < 0.01 and got.drawn.all()
+    assert torch.allclose(got.would_be(PIXELS)[..., 18:], PIXELS[..., 2:-16], atol=1e-3)
+
+
+def test_where_there_is_no_read_outlines_tell_nothing():
+    got = brought("carries", "leaves", "vacates")
+    assert not got.prior().any() and not got.told.any()
+    assert torch.equal(got.would_be(PIXELS), PIXELS)
 
 
 def test_where_things_are_is_known_by_their_outlines_once_these_are_drawn(monkeypatch):
@@ -85,8 +126,8 @@ def test_outlines_are_learned_from_masks():
     picture = shown(inputs[3])
     mask = torch.zeros(1, 32, 32)
     mask[:, 8:16, 20:28] = 1
-    before = torch.zeros(1, MAX_STEPS, 2, 8, 8)
-    before[0, 0, 0, 2:4, 5:7] = 1
+    before = torch.zeros(1, MAX_STEPS, 2, 32, 32)
+    before[0, 0, 0] = mask[0]
     optimizer = torch.optim.Adam(editor.parameters(), 3e-3)
     for _ in range(50):
         truth = Truth(before, torch.zeros_like(before))

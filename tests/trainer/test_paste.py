@@ -80,15 +80,19 @@ def test_pure_noise_and_a_whole_share_of_the_source_give_the_source():
     assert torch.allclose(paste.over(painted), paste.source, atol=1e-6)
 
 
-def test_the_draft_is_what_is_known_and_the_colour_that_is_expected_elsewhere():
+def test_the_draft_is_what_is_known_and_the_retouched_picture_elsewhere():
     _, _, context = contexts()
     paste = context.paste
     assert torch.allclose(only(paste, 0).expected(), paste.source, atol=1e-6)
-    color = torch.full_like(paste.painted, 0.3)
-    assert torch.allclose(
-        replace(only(paste, -1), painted=color).expected(), torch.full_like(paste.source, 0.3), atol=1e-6
-    )
+    toned = replace(paste, retouched=torch.full_like(paste.source, 0.3))
+    for place in (-1, -2):
+        assert torch.allclose(only(toned, place).expected(), toned.retouched, atol=1e-6)
     assert paste.draft.shape == (3, 4, 8, 12)
+    painted = torch.full_like(paste.source, 7.0)
+    sure, unsure = (
+        replace(only(toned, place), opened=torch.ones_like(paste.opened)).over(painted) for place in (-2, -1)
+    )
+    assert torch.allclose(sure, toned.retouched, atol=1e-6) and torch.allclose(unsure, painted, atol=1e-6)
 
 
 def test_what_the_unet_says_is_known_is_pasted_and_what_it_says_is_not_is_painted():
@@ -137,7 +141,7 @@ def test_reads_that_another_sentence_asks_for_bring_nothing_to_this_one():
     editor = tiny_editor(ALL)
     with torch.no_grad():
         paste = editor.context(words, phrases, inputs[3], shown(inputs[3])).paste
-    assert paste.logits.shape[1] == 4  # source, subject, reference, painted
+    assert paste.logits.shape[1] == 5  # source, subject, reference, retouched, painted
     assert (paste.logits[0, 2] == NEVER).all() and (paste.logits[1, 2] > NEVER / 2).any()
 
 
@@ -146,6 +150,7 @@ def test_shares_learn_where_a_place_comes_from_by_the_true_picture_alone():
     neither is painted."""
     inputs, words, phrases = batch(("move the red ball 50% to the left",), size=(8, 8))
     editor = tiny_editor(Parts(paste=True))
+    editor.spatial.share.retouch.requires_grad_(False)
     picture = shown(inputs[3] / 2)
     optimizer = torch.optim.Adam(editor.parameters(), 1e-2)
     for _ in range(60):
@@ -162,7 +167,7 @@ def test_shares_learn_where_a_place_comes_from_by_the_true_picture_alone():
     side = len(best) // 2
     assert (best[4:, side:] == 0).float().mean() > 0.9
     assert (best[4:, :side] == 1).float().mean() > 0.9
-    assert (best[:4] == 2).float().mean() > 0.8
+    assert (best[:4] == 3).float().mean() > 0.8
     assert share_loss(context.paste, truth, torch.tensor([False])) == 0
 
 
@@ -178,17 +183,49 @@ def test_what_finds_things_is_not_taught_by_the_shares():
     assert taught == {"share"}
 
 
-def test_the_gate_opens_from_the_first_step_on_and_one_that_was_pushed_below_comes_back():
+def test_the_gate_opens_from_the_first_step_on_and_one_that_was_pushed_out_comes_back():
     inputs, editor, _ = contexts()
     _, words, phrases = batch()
-    for begins in (0.0, -0.2, 0.01):
+    for begins, lost in ((0.0, -1.0), (-0.2, -1.0), (0.05, 1.0), (0.05, -1.0), (0.2, 1.0)):
         torch.nn.init.constant_(editor.spatial.share.opened, begins)
         editor.zero_grad()
-        context = editor.context(words, phrases, inputs[3], shown(inputs[3]))
-        assert context.paste.opened.max().item() == pytest.approx(max(0, 10 * begins), abs=1e-6)
-        editor(*inputs, context).square().mean().backward()
+        paste = editor.context(words, phrases, inputs[3], shown(inputs[3])).paste
+        assert paste.opened.max().item() == pytest.approx(min(1, max(0, 10 * begins)), abs=1e-6)
+        (lost * paste.opened.sum()).backward()
         assert editor.spatial.share.opened.grad.any()
-    assert editor.spatial.gate_unet.weight.grad.any() and editor.spatial.share.coarse.weight.grad.any()
+    for begins, lost in ((-0.2, 1.0), (0.2, -1.0)):  # but is not pushed further
+        torch.nn.init.constant_(editor.spatial.share.opened, begins)
+        editor.zero_grad()
+        paste = editor.context(words, phrases, inputs[3], shown(inputs[3])).paste
+        (lost * paste.opened.sum()).backward()
+        assert not editor.spatial.share.opened.grad.any()
+
+
+def test_what_comes_of_pasting_teaches_the_unet_what_to_say_and_the_true_picture_all_the_rest():
+    inputs, editor, _ = contexts()
+    _, words, phrases = batch()
+    torch.nn.init.constant_(editor.spatial.share.opened, 0.05)
+    editor(*inputs, editor.context(words, phrases, inputs[3], shown(inputs[3]))).square().mean().backward()
+    assert editor.spatial.gate_unet.weight.grad.any() and editor.spatial.share.opened.grad.any()
+    assert editor.spatial.share.coarse.weight.grad is None
+
+
+def test_a_retouched_picture_learns_a_colour_that_nothing_brings():
+    """The named thing's cells become blue; what is not named stays."""
+    inputs, words, phrases = batch(("make the red ball blue",), size=(8, 8))
+    editor = tiny_editor(Parts(paste=True))
+    picture = shown(inputs[3] / 4)
+    truth = picture.pixels.clone()
+    truth[:, :, 16:32, 24:40] = torch.tensor([-1.0, -1.0, 1.0])[:, None, None]
+    optimizer = torch.optim.Adam(editor.parameters(), 3e-3)
+    for _ in range(80):
+        paste = editor.context(words, phrases, inputs[3], picture).paste
+        loss = share_loss(paste, truth, torch.tensor([True]))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    off = (paste.expected() - truth).abs().amax(dim=1)[0]
+    assert off[18:30, 26:38].mean() < 0.15 and off[40:].mean() < 0.1
 
 
 def test_an_editor_that_pastes_must_be_shown_the_picture():

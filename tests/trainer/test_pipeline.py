@@ -19,14 +19,23 @@ from trainer.words import arrays, read
 MOVE = "move the red ball 10% to the right"
 
 
-@pytest.fixture(scope="module")
-def pipeline() -> SpatialPixPipeline:
+def made(parts: Parts) -> SpatialPixPipeline:
     frozen = Frozen.load(STARTER)
     unet = tiny_unet(cross_attention_dim=frozen.text_encoder.config.hidden_size)
     torch.manual_seed(1)
-    editor = opened(SpatialEditor(unet, Parts(), token_width=32))
+    editor = opened(SpatialEditor(unet, parts, 32, frozen.pasting))
     scheduler = EulerAncestralDiscreteScheduler.from_pretrained(STARTER, subfolder="scheduler")
     return SpatialPixPipeline(editor, frozen, scheduler)
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> SpatialPixPipeline:
+    return made(Parts())
+
+
+@pytest.fixture(scope="module")
+def pasting() -> SpatialPixPipeline:
+    return made(Parts(land=True, paste=True))
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +68,9 @@ def test_without_guidance_the_steps_are_those_of_diffusers(pipeline):
     assert torch.allclose(found, wanted, atol=1e-2 * wanted.abs().max())
 
 
-def test_a_seed_gives_one_edit_and_batches_do_not_mix(pipeline, image):
+@pytest.mark.parametrize("which", ["pipeline", "pasting"])
+def test_a_seed_gives_one_edit_and_batches_do_not_mix(which, image, request):
+    pipeline: SpatialPixPipeline = request.getfixturevalue(which)
     sampling = Sampling(steps=3, text=TextScale(), negative="a blurred picture", copying=Dynamic())
     alone = pipeline(image, MOVE, 4, sampling)
     assert np.array_equal(alone, pipeline(image, MOVE, 4, sampling))
@@ -106,3 +117,37 @@ def test_guidance_that_cannot_be_given_is_refused(pipeline, image):
 def test_pictures_of_two_sizes_are_refused(pipeline, image):
     with pytest.raises(ValueError, match="one size"):
         pipeline.batch([image, image[:40]], [MOVE, MOVE], [0, 1])
+
+
+def test_what_is_known_for_sure_is_pasted_to_the_pixel_and_what_is_not_is_painted(pasting, image):
+    """All of the first picture comes from the source, whatever the UNet would paint; nothing of the second does."""
+    share = pasting.editor.spatial.share
+    opened, bias = share.opened.detach().clone(), share.coarse.bias.detach().clone()
+    with torch.no_grad():
+        share.opened.fill_(0.1)
+        share.coarse.bias.zero_()[0] = 1e3
+        copied = pasting(image, MOVE, 4, Sampling(steps=3))
+        share.coarse.bias.zero_()[-1] = 1e3
+        painted = pasting(image, MOVE, 4, Sampling(steps=3))
+        share.opened.copy_(opened)
+        share.coarse.bias.copy_(bias)
+    assert np.array_equal(copied, image)
+    assert np.abs(painted.astype(int) - image).mean() > 5
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction", "sample"])
+def test_whatever_a_model_predicts_stands_for_the_same_noise(pipeline, prediction):
+    clean, noise, sigma = torch.randn(1, 4, 8, 8), torch.randn(1, 4, 8, 8), 1.7
+    signal, share = 1 / (sigma**2 + 1) ** 0.5, sigma / (sigma**2 + 1) ** 0.5
+    said = {"epsilon": noise, "v_prediction": signal * noise - share * clean, "sample": clean}[prediction]
+    scheduler = EulerAncestralDiscreteScheduler.from_config(
+        pipeline.scheduler.config, prediction_type=prediction
+    )
+    other = SpatialPixPipeline(pipeline.editor, pipeline.frozen, scheduler)
+    assert torch.allclose(other._noise(said, clean + sigma * noise, sigma), noise, atol=1e-4)
+
+
+def test_the_smallest_pictures_are_edited_too(pasting):
+    image = np.full((5, 8, 3), 120, np.uint8)
+    edited = pasting(image, MOVE, 0, Sampling(steps=2))
+    assert edited.shape == image.shape

@@ -14,7 +14,7 @@ from tests.trainer.editors import SENTENCES, TEXT_WIDTH, batch, opened, shown, t
 from trainer.frozen import Frozen, text_to_image
 from trainer.objective import Objective
 from trainer.spatial_attention import Parts
-from trainer.step import Batch, Noised, StepSettings, Trained, draws, loss_of, pooled
+from trainer.step import Batch, Noised, StepSettings, Trained, draws, loss_of
 
 STARTER = Path(__file__).parents[2] / "models/starter/weights/diffusion"
 OBJECTIVE = Objective.of(
@@ -27,7 +27,7 @@ def learned_from(sentences: tuple[str, ...] = SENTENCES) -> Batch:
     (noisy, _, text, source), words, phrases = batch(sentences, (8, 8))
     outlines = torch.zeros(len(words), 3, 2, 32, 32)
     outlines[:2, 0, 0, 8:16, 8:16] = 1
-    landings = pooled(outlines).roll(2, dims=-1)
+    landings = outlines.roll(8, dims=-1)
     return Batch(source, noisy, text, tuple(words), phrases, outlines, landings, 0.5)
 
 
@@ -53,7 +53,7 @@ def test_a_sample_that_is_told_nothing_knows_nothing(what):
         steps = torch.tensor([500, 500])
         with torch.no_grad():
             noised = Noised(some.target, steps, NULL.expand(2, -1, -1), zeros, silent)
-            return editor(noised, words=words, phrases=phrases, seen=seen, shown=shown(seen))[0]
+            return editor(noised, words=words, phrases=phrases, seen=seen, shown=shown(seen))[0].final
 
     wanted = say(some.words, some.phrases[:1], some.source)
     if what == "text":

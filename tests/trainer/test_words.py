@@ -90,7 +90,20 @@ def test_where_things_go():
 
 def test_it_is_what_the_step_before_was_about():
     first, second = read("move the red ball to the left, then make it larger").steps
-    assert first.phrases == second.phrases == ("the red ball", None, None)
+    assert first.phrases == second.phrases == ("the red ball", None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("make the ball blue", "blue"),
+        ("đổi quả bóng sang màu xanh dương", "blue"),
+        ("make the ball larger", None),
+    ],
+)
+def test_a_value_that_is_no_word_of_space_is_a_phrase(text, value):
+    (step,) = read(text).steps
+    assert step.phrases[3] == value
 
 
 @pytest.mark.parametrize("text", ["make it autumn", "", "asdf jkl", "làm cho bức tranh vui hơn", "x " * 500])
@@ -105,7 +118,7 @@ def test_arrays_are_padded_and_share_phrases():
     made = arrays(batch)
     assert made.present.tolist() == [[n < s for n in range(MAX_STEPS)] for s in (1, 0, 1, 1)]
     assert made.texts == ("the cat", "the car", "cats")
-    assert made.phrases[:, 0].tolist() == [[0, 1, -1], [-1, -1, -1], [0, -1, -1], [2, -1, -1]]
+    assert made.phrases[:, 0].tolist() == [[0, 1, -1, -1], [-1] * 4, [0, -1, -1, -1], [2, -1, -1, -1]]
     assert made.grounded[:, 0].tolist() == [[True, True], [False, False], [True, False], [False, False]]
     assert made.ids[0, 0, 0] == KINDS.index("swap") + 1
 

@@ -1,0 +1,49 @@
+"""Holes are filled from what is around them, and colours change where they are taught to."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from trainer.retouch import Retouch, filled
+
+
+@pytest.mark.parametrize("size", [(32, 32), (24, 20), (8, 12), (1, 5)])
+def test_a_hole_becomes_as_what_is_around_it_and_what_is_known_stays(size):
+    color = torch.tensor([0.5, -0.25, 1.0])[None, :, None, None]
+    picture, known = color.expand(1, 3, *size).clone(), torch.ones(1, 1, *size)
+    known[..., size[0] // 3 : size[0] // 2 + 1, 1 : size[1] // 2] = 0
+    picture = picture + (1 - known) * 9
+    assert torch.allclose(filled(picture, known), color.expand(1, 3, *size), atol=1e-3)
+    noise = torch.randn(1, 3, *size)
+    assert torch.equal(filled(noise, known) * known, noise * known)
+    assert torch.isfinite(filled(noise, known * 0)).all()
+
+
+def test_a_hole_between_two_floors_is_nearer_to_the_nearer():
+    picture = torch.cat([torch.full((1, 3, 32, 16), -1.0), torch.full((1, 3, 32, 16), 1.0)], dim=-1)
+    known = torch.ones(1, 1, 32, 32)
+    known[..., 8:24, 8:24] = 0
+    got = filled(picture, known)
+    assert got[..., 12:20, 8].mean() < -0.3 and got[..., 12:20, 23].mean() > 0.3
+
+
+@pytest.mark.parametrize("cells", [(8, 8), (5, 3)])
+def test_a_new_one_changes_nothing_and_takes_pictures_of_any_shape(cells):
+    retouch, size = Retouch(16), tuple(8 * side for side in cells)
+    finer = tuple(4 * side for side in cells)
+    source, would_be = torch.randn(2, 2, 3, *size)
+    hole, arriving = torch.rand(2, 2, 1, *finer)
+    got = retouch(source, would_be, hole, arriving, torch.randn(2, 16, *cells))
+    assert torch.equal(got, would_be)
+
+
+def test_tones_are_affine_in_the_colour_that_is_seen():
+    """A texture keeps its grain: twice as far from grey, it stays so."""
+    retouch = Retouch(16)
+    torch.nn.init.normal_(retouch.tone.bias, std=0.5)
+    source = torch.zeros(1, 3, 64, 64)
+    hole = torch.zeros(1, 1, 32, 32)
+    cells, grain = torch.zeros(1, 16, 8, 8), torch.randn(1, 3, 64, 64)
+    flat, once, twice = (retouch(source, by * grain, hole, hole, cells) for by in (0.0, 1.0, 2.0))
+    assert torch.allclose(twice - flat, 2 * (once - flat), atol=1e-4) and not torch.allclose(once, grain)

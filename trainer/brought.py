@@ -1,0 +1,125 @@
+"""What reads bring, before anything is learned of it: pixels and outlines of things, where words and geometry put them.
+
+Of a batch the reads are listed one after another, since most edits have one and few have six.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from trainer.maps import carried, sized
+from trainer.outline import Outlined
+from trainer.retouch import filled
+
+_DOUBT, _SOME = 0.1, 1e-4  # of outlines
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Brought:
+    """What m reads bring to b edits. of: (m,), whose they are. slot: (m,), which of its own edit's. slots: the most
+    that an edit has, at least one. kind: (m,), which of all that there can be. pixels: (m, 3, H, W). inside: (m, H, W),
+    1 where that is from the picture. maps: (m, h, w), of the things that are read, as they arrive. leaving, arriving:
+    (m, FINE h, FINE w), outlines of things that leave, and of those that are brought as they look now, where they will
+    be; 0 where none does. Of a picture that is brought as a whole all that is from within it arrives. hole: (b, 1, FINE
+    h, FINE w), where nothing is to be seen any more of what left. told: (b,) bool, which edits have reads. drawn: (b,)
+    bool, whether all this tells what changes."""
+
+    of: Tensor
+    slot: Tensor
+    slots: int
+    kind: Tensor
+    pixels: Tensor
+    inside: Tensor
+    maps: Tensor
+    leaving: Tensor
+    arriving: Tensor
+    hole: Tensor
+    told: Tensor
+    drawn: Tensor
+
+    def all_of(self, each: Tensor, none: float = 0.0) -> Tensor:
+        """(m, ...) to (b, slots, ...)."""
+        whole = each.new_full((len(self.told) * self.slots, *each.shape[1:]), none)
+        return torch.unflatten(
+            whole.index_copy(0, self.of * self.slots + self.slot, each), 0, (-1, self.slots)
+        )
+
+    def prior(self) -> Tensor:
+        """(b, slots + 3, FINE h, FINE w), logarithms: from where each place comes by the outlines alone: the source, a
+        read, retouched, painted. What arrives is in front; where something left and nothing arrives it is retouched or
+        painted; all else is the source. Alike where outlines tell nothing."""
+        each = self.all_of(self.arriving)
+        arriving = each.amax(dim=1, keepdim=True)
+        leaving = self.all_of(self.leaving).amax(dim=1, keepdim=True)
+        stays, rest = (1 - arriving) * (1 - leaving), (1 - arriving) * leaving / 2
+        likely = torch.cat([stays, each, rest, rest], dim=1)
+        likely = ((1 - _DOUBT) * likely + _DOUBT / 4).log()  # whatever reads others of the batch ask for
+        return likely * self.drawn[:, None, None, None]
+
+    def would_be(self, source: Tensor) -> Tensor:
+        """(b, 3, H, W), by the outlines alone: the source, what arrives in front of it, and the holes filled. source:
+        (b, 3, H, W)."""
+        most = sized(self.all_of(self.arriving).amax(dim=1)[:, None], source.shape[-2:])
+        each = sized(self.arriving[:, None], source.shape[-2:]) + _SOME
+        shares = torch.zeros_like(most).index_add(0, self.of, each)
+        brought = torch.zeros_like(source).index_add(0, self.of, each * self.pixels)
+        laid: Tensor = (1 - most) * source + most * brought / shares.clamp_min(_SOME)
+        around = filled(sized(laid, self.hole.shape[-2:]), 1 - self.hole)
+        hole = sized(self.hole, source.shape[-2:])
+        return (1 - hole) * laid + hole * sized(around, source.shape[-2:])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Does:
+    """What words do to what each read brings, (b, R) bool. told: there is one. carries: a thing comes to lie where it
+    is brought. leaves: it is not where it was, or not as it was. vacates: of those, nothing is to be seen there any
+    more. frames: the whole picture is brought."""
+
+    told: Tensor
+    carries: Tensor
+    leaves: Tensor
+    vacates: Tensor
+    frames: Tensor
+
+
+@torch.no_grad()
+def bring(
+    pixels: Tensor, sources: Tensor, maps: Tensor, outlined: Outlined, does: Does, size: tuple[int, int]
+) -> Brought:
+    """Of the reads that there are; where an edit has none, nothing. One at least, so that all batches do the same.
+
+    pixels: (b, 3, H, W). sources: (b, R, h w, 2). maps: (b, R, h w), as they arrive. size: (h, w).
+    """
+    count, many = does.told.shape
+    rows = torch.nonzero(does.told.flatten()).flatten()
+    if not len(rows):
+        rows = rows.new_zeros(1)
+    of, kind = rows // many, rows % many
+    slot = (does.told.long().cumsum(dim=1) - 1).clamp_min(0).flatten()[rows]
+    there = torch.unflatten(sources.flatten(0, 1)[rows].float(), 1, size)[:, None]
+    brought, inside = (part[:, 0] for part in carried(pixels[of], there, "border"))
+    drawn = outlined.logits.float().sigmoid()
+    things = drawn.new_zeros(count * many, *drawn.shape[1:]).index_copy(0, outlined.rows, drawn)[rows]
+    carries, leaves, vacates, frames = (
+        (does.told & some).flatten()[rows][:, None, None]
+        for some in (does.carries, does.leaves, does.vacates, does.frames)
+    )
+    arriving = carried(things[:, None], there)[0][:, 0, 0] * carries
+    arriving = arriving + sized(inside[:, None], things.shape[-2:])[:, 0] * frames
+    vacated, covered = drawn.new_zeros(2, count * many, 1, *things.shape[1:])
+    vacated[rows, 0], covered[rows, 0] = things * vacates, arriving
+    vacated, covered = (torch.unflatten(part, 0, (count, many)).amax(dim=1) for part in (vacated, covered))
+    # Somewhat wider than what left, whose edge is mixed with what is behind.
+    hole = (1.5 * F.max_pool2d(vacated, 3, 1, 1)).clamp(max=1) * (1 - covered)
+    some = (does.told & (does.carries | does.leaves | does.frames)).any(dim=1)
+    # Of a whole picture and things in it, either says too much.
+    alone = ~(does.told & does.frames).any(dim=1) | (does.told.sum(dim=1) == 1)
+    return Brought(
+        of, slot, max(1, int(does.told.sum(dim=1).max())), kind, brought, inside,
+        torch.unflatten(maps.flatten(0, 1)[rows], 1, size), things * leaves, arriving, hole,
+        does.told.any(dim=1), some & alone,
+    )  # fmt: skip

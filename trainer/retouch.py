@@ -1,0 +1,75 @@
+"""What a small network already knows to fill in: the floor behind what left, a colour that changes, a shadow.
+
+Holes are first filled from what is around them, coarse to fine (pull-push, Gortler et al. 1996). What is seen then is
+toned: each place's colour becomes an affine function of itself (as local affine models of colour, Gharbi et al. 2017,
+"Deep bilateral learning"), which a small U-Net draws by what is to be done there. So a ball that becomes red keeps its
+light and its texture, and a floor its grain. It begins as no change at all.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from trainer.maps import NARROW, sized
+
+_WIDTHS = (NARROW, 48, 64, 96)  # of each level, half as large as the one before
+_TONES = 12  # of an affine function of three colours
+_LEAST = 1e-3
+
+
+class Retouch(nn.Module):
+    """width: of what is known of a cell, and of what is to be done there."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.enter = _conv(3 + 3 + 1 + 1, NARROW)  # as it is, as it would be, holes, and what arrives
+        self.down = nn.ModuleList(
+            nn.Sequential(_conv(a, b, 2), _conv(b, b)) for a, b in itertools.pairwise(_WIDTHS)
+        )
+        self.cell = nn.Conv2d(width, _WIDTHS[2], 1)
+        self.up = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in itertools.pairwise(_WIDTHS))
+        self.mix = nn.ModuleList(_conv(a, a) for a in _WIDTHS[:-1])
+        self.tone = nn.Conv2d(NARROW, _TONES, 1)
+        nn.init.zeros_(self.tone.weight)
+        nn.init.zeros_(cast(Tensor, self.tone.bias))
+
+    def forward(
+        self, source: Tensor, would_be: Tensor, hole: Tensor, arriving: Tensor, cells: Tensor
+    ) -> Tensor:
+        """(b, 3, H, W), the picture retouched. source, would_be: (b, 3, H, W), pixels of -1 to 1, the second with
+        things where they will be, and its holes filled. hole, arriving: (b, 1, FINE h, FINE w), 0 to 1. cells: (b,
+        width, h, w)."""
+        size = hole.shape[-2:]
+        levels = [self.enter(torch.cat([sized(source, size), sized(would_be, size), hole, arriving], dim=1))]
+        for number, down in enumerate(self.down, start=1):
+            level = down(levels[-1])
+            levels.append(level + sized(self.cell(cells), level.shape[-2:]) if number == 2 else level)
+        drawn = levels.pop()
+        for up, mix in zip(reversed(self.up), reversed(self.mix), strict=True):
+            below = levels.pop()
+            drawn = mix(below + sized(up(drawn), below.shape[-2:]))
+        tones = torch.unflatten(sized(self.tone(drawn), would_be.shape[-2:]), 1, (4, 3))
+        colors = tones[:, :3] * would_be[:, :, None]  # from which, to which
+        return would_be + colors.sum(dim=1) + tones[:, 3]
+
+
+def filled(picture: Tensor, known: Tensor) -> Tensor:
+    """(b, 3, h, w) with what is not known as what is around it. known: (b, 1, h, w), 0 to 1."""
+    if min(picture.shape[-2:]) < 2:
+        whole = known.sum(dim=(2, 3), keepdim=True).clamp_min(_LEAST)
+        around = (picture * known).sum(dim=(2, 3), keepdim=True) / whole
+    else:
+        half = (picture.shape[-2] + 1) // 2, (picture.shape[-1] + 1) // 2
+        share = F.adaptive_avg_pool2d(known, half)
+        mean = F.adaptive_avg_pool2d(picture * known, half) / share.clamp_min(_LEAST)
+        around = sized(filled(mean, (4 * share).clamp(max=1)), picture.shape[-2:])
+    return known * picture + (1 - known) * around
+
+
+def _conv(of: int, to: int, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(of, to, 3, stride, padding=1), nn.SiLU())
