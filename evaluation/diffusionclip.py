@@ -12,10 +12,9 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import itertools
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -25,6 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from evaluation.ddim import back, moved, there
 from evaluation.editors import Asked, EditorMissing
 from filters.clip import ClipJudge
 from filters.weights import ClipWeights, WeightsError
@@ -187,18 +187,16 @@ class DiffusionClip:
 
     def inverted(self, clean: Tensor) -> Tensor:
         """Latents at the return step. clean: (b, c, h, w), scaled."""
-        steps = torch.linspace(0, self._last, self._tuning.invert + 1).round().long().tolist()
         state = clean
         with torch.no_grad():
-            # The clean picture counts as the state of the first step: it has next to no noise.
-            for step, following in itertools.pairwise(steps):
+            for step, following in there(self._last, self._tuning.invert):
                 state = self._moved(self._unet, state, step, following)[0]
         return state
 
     def sampled(self, unet: nn.Module, state: Tensor) -> Tensor:
         """Clean latents from those at the return step."""
         with torch.no_grad():
-            for step, following in self._back():
+            for step, following in back(self._last, self._tuning.steps):
                 state = self._moved(unet, state, step, following)[0]
         return state
 
@@ -215,7 +213,7 @@ class DiffusionClip:
         """One picture, all steps back: each step's clean picture is judged, and its gradient taken at once."""
         with torch.no_grad():
             source = self._clip.embed_pixels((pixels + 1) / 2)
-        for step, following in self._back():
+        for step, following in back(self._last, self._tuning.steps):
             state, clean = self._moved(unet, state.detach(), step, following)
             made = self._frozen.vae.decode(clean / self._scale).sample
             turned = self._clip.embed_pixels((made.clamp(-1, 1) + 1) / 2) - source
@@ -229,21 +227,12 @@ class DiffusionClip:
     def _last(self) -> int:
         return round(self._tuning.back * (len(self._frozen.objective.alphas) - 1))
 
-    def _back(self) -> Iterator[tuple[int, int]]:
-        steps = torch.linspace(self._last, 0, self._tuning.steps + 1).round().long().tolist()
-        return itertools.pairwise(steps)
-
     def _moved(self, unet: nn.Module, state: Tensor, step: int, following: int) -> tuple[Tensor, Tensor]:
-        """A DDIM step without noise (Song et al. 2021, eq. 12 with sigma 0), either way, and the clean latents."""
-        objective = self._frozen.objective
-        at, after = (torch.full((len(state),), one, device=state.device) for one in (step, following))
-        said = unet(state, at, encoder_hidden_states=self._null.expand(len(state), -1, -1)).sample
-        clean = objective.clean(said, state, at)
-        signal, noise = objective.shares(at, state)
-        noisy = (state - signal * clean) / noise
-        if following == 0:
-            return clean, clean
-        return objective.noised(clean, noisy, after), clean
+        def predict(latents: Tensor, at: Tensor) -> Tensor:
+            words = self._null.expand(len(latents), -1, -1)
+            return cast(Tensor, unet(latents, at, encoder_hidden_states=words).sample)
+
+        return moved(predict, self._frozen.objective, state, step, following)
 
 
 def pictures_to_tune_on(uri: str, split: str, names: Sequence[str], images: int) -> dict[str, list[Pixels]]:

@@ -226,6 +226,11 @@ def editor(settings: Mapping[str, Any], copy: int) -> Editor:
     model = settings["models"][copy]
     if kind == "diffusionclip":
         return _diffusionclip(settings, model, device)
+    if kind == "unclip":
+        from evaluation.unclip import UnClip
+
+        numbers = (settings[key] for key in ("angle", "scale", "invert", "steps"))
+        return UnClip(model, settings["base"], settings["clip"], device, *numbers)
     if kind == "instruct_pix2pix":
         options = {"guidance_scale": settings["text"], "image_guidance_scale": settings["image"]}
         name, captions = "StableDiffusionInstructPix2PixPipeline", False

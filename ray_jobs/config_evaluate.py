@@ -113,6 +113,21 @@ class DiffusionClip(Trained):
     notes: str | None = None
 
 
+class UnClip(Trained):
+    """A decoder of CLIP's embeddings of pictures (Ramesh et al. 2022), as `python -m models.starter unclip` makes one;
+    told the captions before and after. base: the text-to-image model that it was made of. clip: as of `Clip.model`,
+    whose embeddings it decodes. angle: how far the picture's embedding is turned to what the captions differ by, a
+    share of the way. scale: of guidance by the embedding. invert, steps: of DDIM, there and back."""
+
+    kind: Literal["unclip"]
+    base: str
+    clip: str
+    angle: Annotated[float, Field(gt=0, le=1)] = 0.35
+    scale: Annotated[float, Field(ge=0)] = 1.0
+    invert: PositiveInt = 40
+    steps: PositiveInt = 25
+
+
 class OfDiffusers(Trained):
     """Any pipeline of diffusers' that takes pictures and words. pipeline: its class. by_captions: it is told the
     caption of the edited picture, in place of the instruction. options: arguments of each call."""
@@ -138,7 +153,7 @@ class Hosted(Model):
 
 
 AnyEditor = Annotated[
-    Bound | Decoded | SpatialPix | InstructPix2Pix | SdEdit | DiffusionClip | OfDiffusers | Hosted,
+    Bound | Decoded | SpatialPix | InstructPix2Pix | SdEdit | DiffusionClip | UnClip | OfDiffusers | Hosted,
     Field(discriminator="kind"),
 ]
 

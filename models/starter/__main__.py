@@ -44,6 +44,14 @@ def parser() -> argparse.ArgumentParser:
             command.add_argument(
                 "--start", type=Path, help="exported weights to go on from, in a cache without checkpoints"
             )
+    unclip = commands.add_parser("unclip", help="train a decoder of CLIP's embeddings, to be compared with")
+    unclip.add_argument(
+        "--dataset", required=True, help="a published dataset, of whose training pictures it learns"
+    )
+    unclip.add_argument("--out", type=Path, required=True, help="the decoder's folder")
+    unclip.add_argument("--hours", type=float, help="stop after so long; the same line goes on later")
+    unclip.add_argument("--steps", type=int, help="of 16 pictures each; default: the whole recipe's")
+    unclip.add_argument("--threads", type=int, default=2, help="CPU threads (%(default)s)")
     commands.add_parser("export", help="write what is trained to models/starter/weights")
     measure = commands.add_parser(
         "measure", help="measure exported models on held-out scenes; writes their cards"
@@ -120,6 +128,9 @@ def _recipe(options: argparse.Namespace) -> int:
             named = vars(options)
             more = {name: named[name] for name in ("start", "compile", "steps") if name in named}
             getattr(recipes, options.command)(cache, seconds, options.bf16, **more)
+        elif options.command == "unclip":
+            seconds = None if options.hours is None else options.hours * 3600
+            recipes.unclip(cache, options.dataset, options.out, options.steps, seconds, options.threads)
         elif options.command == "tokenizer":
             recipes.tokenizer(cache)
         elif options.command == "export":

@@ -47,6 +47,25 @@ def decoder(cache: Path, until_s: float | None, bf16: bool = False) -> None:
     train_decoder(latents.values / latents.factor, scenes.images, checkpoints, until_s, bf16)
 
 
+def unclip(
+    cache: Path, dataset: str, out: Path, steps: int | None, until_s: float | None, threads: int
+) -> None:
+    """dataset: a published one. out: the decoder's folder."""
+    import torch
+
+    from filters.clip import ClipJudge
+    from filters.weights import ClipWeights
+    from models.starter.unclip import encoded, train_unclip
+    from models.starter.world import IMAGE_SIZE
+    from trainer.frozen import Frozen
+
+    torch.set_num_threads(threads)
+    frozen, clip = Frozen.load(WEIGHTS / "diffusion"), ClipJudge(ClipWeights(f"local-dir:{WEIGHTS / 'clip'}"))
+    latents, embeddings = encoded(dataset, "train", IMAGE_SIZE, frozen, clip)
+    print(f"unclip: {len(latents)} pictures", flush=True)
+    train_unclip(latents, embeddings, str(WEIGHTS / "diffusion"), cache / "checkpoints", out, steps, until_s)
+
+
 def text(cache: Path, until_s: float | None, bf16: bool = False, start: Path | None = None) -> None:
     """start: a folder that `export` wrote; its encoder is taught on, and stays near to what its UNet understands."""
     from models.starter.captions import captions_of

@@ -26,7 +26,7 @@ from trainer.frozen import Frozen
 from trainer.learn import Learner, LearnSettings
 from trainer.model import SpatialEditor
 from trainer.parallel import Parallel
-from trainer.paste import Shown
+from trainer.paste import Shown, share_loss
 from trainer.spatial_attention import Parts
 from trainer.step import Losses, Noised
 from trainer.words import MAX_STEPS, read
@@ -75,12 +75,12 @@ def mean_loss(
     noised = Noised(batch.target, torch.full((count,), 300), batch.text, batch.source, told)
     picture = Shown(batch.pixels[:, 0], encode)
     said, context = editor(noised, words=batch.words, phrases=batch.phrases, seen=batch.source, shown=picture)
-    noise, found = (said - batch.source).square().mean(), context.logits.square().mean()
-    found = found + context.paste.spreads[:, 0].mean()  # which the likelihood alone would teach
+    noise, found = (said.final - batch.source).square().mean(), context.logits.square().mean()
+    found = found + share_loss(context.paste, batch.pixels[:, 1], ~told) / 100
     return Losses(noise + found, noise.detach(), found.detach())
 
 
-def mean_finding(editor: Any, batch: Any) -> Losses:
+def mean_finding(editor: Any, batch: Any, settings: Any, drawn: torch.Generator) -> Losses:
     picture = Shown(batch.pixels[:, 0])
     _, context = editor(None, words=batch.words, phrases=batch.phrases, seen=batch.source, shown=picture)
     found = context.logits.square().mean()
