@@ -21,7 +21,7 @@ from evaluation.editors import Asked, checked, editor
 from evaluation.preserved import preserved, subject_of
 from evaluation.results import FAILED, MADE, RESULTS, RIGHT, TOLERANCES, UNASKED, WRONG
 from evaluation.spatial import judge, seen
-from shards.guard import RowGuard
+from shards.guard import BrokenEngine, RowGuard
 from shards.images import Pixels, encode
 from shards.run import Run
 from shards.storage import open_storage
@@ -118,15 +118,18 @@ class EditAndMeasure:
         began = time.perf_counter()
         try:
             pictures: list[NDArray[Any] | None] = list(self._editor(asked))
+        except BrokenEngine:
+            raise  # of the worker, not of an edit: another one goes on
         except Exception as error:
+            if _broken(error):
+                raise BrokenEngine(f"the device: {str(error).splitlines()[0][:_LONGEST]}") from error
             if len(asked) > 1:  # one of them must not cost the others
                 return [made for one in asked for made in self._together([one])]
             said = str(error).strip().splitlines()[0][:_LONGEST] if str(error).strip() else ""
             return [Made(None, time.perf_counter() - began, f"error_{type(error).__name__}", said)]
         each = (time.perf_counter() - began) / len(asked)
         pictures += [None] * (len(asked) - len(pictures))
-        checks = [checked(picture, one.image) for picture, one in zip(pictures, asked, strict=False)]
-        return [Made(picture, each, reason) for picture, reason in checks]
+        return [_checked(picture, one.image, each) for picture, one in zip(pictures, asked, strict=False)]
 
     def _asked(self, case: Case) -> Asked:
         row = case.row
@@ -186,6 +189,19 @@ class EditAndMeasure:
                     "clip_embedding": answer.after.tolist(),
                 }  # fmt: skip
         return found
+
+
+def _broken(error: Exception) -> bool:
+    """Whether the device is of no use any more: after such an error each call of this process fails."""
+    return type(error).__name__ == "AcceleratorError" or "CUDA error" in str(error)
+
+
+def _checked(picture: Any, like: Pixels, seconds: float) -> Made:
+    try:
+        found, reason = checked(picture, like)
+    except (TypeError, ValueError) as error:  # no array of numbers
+        return Made(None, seconds, "no_picture", str(error).splitlines()[0][:_LONGEST])
+    return Made(found, seconds, reason)
 
 
 def _judged(case: Case, picture: Pixels, sightings: Sequence[Sighting]) -> dict[str, Any]:

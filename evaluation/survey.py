@@ -99,11 +99,23 @@ def tasks(survey: Survey, seed: int, language: str) -> list[Task]:
             f"a survey needs at least two edits in a language, and there are {len(own)} in {language!r}"
         )
     both = list(combinations(survey.editors, 2))
+    edits: dict[tuple[str, ...], list[int]] = {}
+
+    def edit_of(shown: tuple[str, ...]) -> int:
+        """One that this rater was not asked about of these editors, as long as there is one."""
+        if not edits.get(shown):
+            edits[shown] = rng.sample(own, len(own))
+        return edits[shown].pop()
+
     drawn: list[tuple[Kind, int, tuple[str, ...], int | None]] = [
-        ("pair", rng.choice(own), shown, None) for shown in _evenly(both, survey.pairs if both else 0, rng)
+        ("pair", edit_of(shown), shown, None)
+        for shown in _evenly(both, min(survey.pairs, len(both) * len(own)), rng)
     ]
     single = [(name,) for name in survey.editors]
-    drawn += [("rate", rng.choice(own), shown, None) for shown in _evenly(single, survey.rates, rng)]
+    drawn += [
+        ("rate", edit_of(shown), shown, None)
+        for shown in _evenly(single, min(survey.rates, len(single) * len(own)), rng)
+    ]
     for _ in range(survey.checks):
         entry, other = rng.sample(own, 2)
         drawn.append(("check", entry, (TRUE, OTHER), other))

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from evaluation.results import FAILED, MADE, RIGHT, TOLERANCES, UNASKED
+from evaluation.results import FAILED, RIGHT, TOLERANCES, UNASKED, WRONG
 from evaluation.trials import chance, holm, interval
 
 COLUMNS = (
@@ -39,7 +39,7 @@ def _of_set(rows: Sequence[Row], editors: Sequence[str]) -> dict[str, Any]:
     own = {name: some for name, some in own.items() if some}
     first = next(iter(own))
     # Of a set that nobody can judge none is right or wrong, whoever failed.
-    judged = not any(row["outcome"] == MADE for row in rows)
+    judged = any(row["outcome"] in (RIGHT, WRONG) for row in rows)
     success = {name: _success(some) if judged else {} for name, some in own.items()}
     about = {row["pair_id"]: row for row in rows}
     found = {}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
+import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -24,6 +26,7 @@ from spatial.scene import Pose, SceneObject, SpatialError
 from spatial.templates import Chosen
 from trainer.examples import squeezed
 
+_PICTURES = ("original_image", "edited_image")
 Row = Mapping[str, Any]
 Edit = Callable[[Sequence[Pixels], Sequence[str], Sequence[int]], Sequence[Pixels]]
 """Pictures (h, w, 3) uint8 of one size, instructions and seeds, to pictures of that size."""
@@ -91,10 +94,17 @@ def cases(
 
 
 def worded(chosen: Sequence[Case], sentences: Iterable[tuple[str, str, str]]) -> list[Case]:
-    """Those that there are sentences for, (pair_id, language, text), once for each."""
+    """Those that there are sentences for, (pair_id, language, text), once for each: an edit of its own, that has the
+    language in its name."""
     by_name = {str(case.row["pair_id"]): case for case in chosen}
     return [
-        Case({**case.row, "language": language}, text, case.before, case.truth, case.yaws)
+        Case(
+            {**case.row, "pair_id": f"{name}-{language}", "language": language},
+            text,
+            case.before,
+            case.truth,
+            case.yaws,
+        )
         for name, language, text in sentences
         if (case := by_name.get(name)) is not None
     ]
@@ -138,9 +148,10 @@ def judgeable(tried: Sequence[Case], reader: Reader, batch: int = 64) -> list[Ca
     found = []
     for start in range(0, len(spatial), batch):
         some = spatial[start : start + batch]
-        truths = np.stack(
-            [one.truth for one in some if one.truth is not None]
-        )  # all of which one could judge
+        pictures = [one.truth for one in some if one.truth is not None]  # of all, or they could not be judged
+        if len({picture.shape for picture in pictures}) > 1:
+            raise ValueError("pictures of a set must be of one size: name the side that they are scaled to")
+        truths = np.stack(pictures)
         for case, sightings in zip(some, reader.read(truths), strict=True):
             if not judge(case.row, seen(sightings), case.yaws).success:
                 continue
@@ -195,11 +206,22 @@ def interval(values: Sequence[float], scenes: Sequence[str], seed: int = 0, draw
 
 
 def chance(values: Sequence[float], scenes: Sequence[str], seed: int = 0, draws: int = 10_000) -> float:
-    """Two-sided p of differences of which the mean is none, by the same bootstrap: twice the share of draws on the
-    other side of 0, at least 1 / draws."""
-    means = _means(values, scenes, seed, draws)
-    beyond = min(float((means <= 0).mean()), float((means >= 0).mean()))
-    return min(1.0, max(2 * beyond, 1 / draws))
+    """Two-sided p of differences of which the mean is none, by flips of signs, a scene's all at once: the share of
+    flips that come as far from 0. All flips where scenes are few, else so many drawn. A bootstrap of few scenes would
+    be sure of anything."""
+    number = {scene: n for n, scene in enumerate(dict.fromkeys(scenes))}
+    sums = np.bincount([number[scene] for scene in scenes], np.asarray(values, np.float64))
+    sums = sums[sums != 0]  # a flip of nothing is none
+    if not len(sums):
+        return 1.0
+    if 2 ** len(sums) <= draws:
+        signs = np.array(list(itertools.product((-1.0, 1.0), repeat=len(sums))))
+        drawn = 0
+    else:
+        signs = np.random.default_rng(seed).choice((-1.0, 1.0), (draws, len(sums)))
+        drawn = 1  # what was seen is a flip, too
+    as_far = int((np.abs(signs @ sums) >= abs(sums.sum()) - 1e-9).sum())
+    return (as_far + drawn) / (len(signs) + drawn)
 
 
 def holm(chances: Sequence[float]) -> list[float]:
@@ -224,10 +246,12 @@ def _means(values: Sequence[float], scenes: Sequence[str], seed: int, draws: int
 
 
 def digest(chosen: Sequence[Case]) -> str:
-    """sha256 of what is asked and of which pictures: a test set that is frozen has this figure."""
+    """sha256 of what is asked, of which pictures, and of what is known to be true of them: a frozen test set has this
+    figure."""
     total = hashlib.sha256()
     for case in sorted(chosen, key=lambda one: str(one.row["pair_id"])):
-        total.update(f"{case.row['pair_id']}\0{case.text}\0".encode())
+        known = {name: case.row.get(name) for name in COLUMNS if name not in _PICTURES}
+        total.update(f"{case.text}\0{json.dumps(known, sort_keys=True, default=repr)}\0".encode())
         truth = b"" if case.truth is None else np.ascontiguousarray(case.truth).tobytes()
         total.update(np.ascontiguousarray(case.before).tobytes() + truth)
     return total.hexdigest()

@@ -2,7 +2,7 @@
 
 A set is chosen and frozen first, under `sets/`: which edits the reader can judge is asked of the true pictures, before
 any editor runs. Then each editor's units are stages like all others: what is committed is not asked again, and the same
-command goes on where it stopped. Results lie in one folder for each set, editor and copy, as `current.json` says.
+command goes on where it stopped. Results lie in one folder for each set, editor and copy, as `results.json` says.
 """
 
 from __future__ import annotations
@@ -10,14 +10,25 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from evaluation.rules import CHOOSING, JUDGING, rules
 from ray_jobs.config import ConfigError, check, one_line, overridden, read_yaml
-from ray_jobs.config_evaluate import AnyEditor, Decoded, EditSet, EvaluateConfig, Hosted, Trained
+from ray_jobs.config_evaluate import (
+    AnyEditor,
+    Decoded,
+    DiffusionClip,
+    EditSet,
+    EvaluateConfig,
+    Hosted,
+    Trained,
+    UnClip,
+)
 from ray_jobs.job import DONE, parser, run_job
 
 if TYPE_CHECKING:
@@ -29,7 +40,7 @@ if TYPE_CHECKING:
     from spatial.templates import Chosen
 
 STAGE = "evaluation.stage:EditAndMeasure"
-SETS = "sets.json"  # which of the frozen sets the results are of
+MADE_OF = "results.json"  # which sets, editors and folders the results are of
 # Where and how fast it goes is no part of what it is; sets and editors may become more.
 _EXECUTION = ("out", "pool", "limits")
 
@@ -98,7 +109,6 @@ def _work(arguments: argparse.Namespace) -> int:
             print(
                 f"set {one.name}: {one.edits} of {one.looked_at} edits can be judged, sha256 {one.digest[:16]}"
             )
-        run.storage.write(SETS, json.dumps({one.name: asdict(one) for one in sets}, indent=1).encode())
         plan = routes(config, sets)
         hold_to_budget(run, config, plan, arguments.spend)
         counted = Counted("edits", "right", ("wrong", "failed"), ("right", "wrong", "failed"))
@@ -111,9 +121,9 @@ def _work(arguments: argparse.Namespace) -> int:
             failures += outcome.failures.values()
             missing += outcome.missing
             run.set_current({route.name: route.folders})
-        report = evaluate_page.write(
-            run, config, sets, {route.name: route.folders["edits"] for route in plan}
-        )
+        run.storage.write(MADE_OF, json.dumps(made_of(sets, plan, missing), indent=1).encode())
+        folders = {route.name: route.folders["edits"] for route in plan}
+        report = evaluate_page.write(run, config, sets, folders, missing)
         print("\n" + table(report))
         print(
             f"{'failed' if missing else 'done'} in {duration(time.monotonic() - began)}: {storage.uri}/report.html"
@@ -124,26 +134,36 @@ def _work(arguments: argparse.Namespace) -> int:
     return DONE
 
 
+def made_of(sets: Sequence[Frozen], plan: Sequence[Route], missing: int) -> dict[str, Any]:
+    """What readers of results are told: {"sets": by name, "results": [{"set", "editor", "copy", "folder"}], "missing":
+    units}."""
+    results = []
+    for route in plan:
+        of = route.stages[0].settings
+        which = {"set": of["set"]["name"], "editor": of["editor"]["name"], "copy": of["copy"]}
+        results.append(which | {"folder": route.folders["edits"]})
+    return {"sets": {one.name: asdict(one) for one in sets}, "results": results, "missing": missing}
+
+
 def hold_to_budget(run: Run, config: EvaluateConfig, plan: Sequence[Route], spend: float) -> None:
-    """What is left to be asked of hosted editors is said, and refused if it costs more. Raises ConfigError."""
+    """What is left to be asked of hosted editors is said, and refused if it costs more, with what was asked before.
+    Raises ConfigError."""
     total = 0.0
     for name, editor in config.editors.items():
         if not isinstance(editor, Hosted):
             continue
-        units = [
-            unit
-            for route in plan
-            if route.stages[0].settings["editor"]["name"] == name
-            for unit in route.units
-            if unit.id not in run.done(route.folders["edits"])
-        ]
-        cost = len(units) * config.unit * editor.price
-        total += cost
-        print(f"editor {name}: up to {len(units) * config.unit} edits at {editor.price:g} each: {cost:.2f}")
+        own = [route for route in plan if route.stages[0].settings["editor"]["name"] == name]
+        done = {route.name: run.done(route.folders["edits"]) for route in own}
+        left = sum(unit.id not in done[route.name] for route in own for unit in route.units) * config.unit
+        before = sum(len(units) for units in done.values()) * config.unit
+        total += (left + before) * editor.price
+        asked = f", and {before} were asked before" if before else ""
+        print(f"editor {name}: up to {left} edits at {editor.price:g} each: {left * editor.price:.2f}{asked}")
     if total > spend:
+        most = math.ceil(100 * total - 1e-9) / 100
         raise ConfigError(
-            f"--spend: hosted editors cost up to {total:.2f}, and {spend:.2f} may be spent: allow it with "
-            f"--spend {total:.2f}, or take a smaller set"
+            f"--spend: hosted editors cost up to {most:.2f} in all, and {spend:.2f} may be spent: allow it with "
+            f"--spend {most:.2f}, or take a smaller set"
         )
 
 
@@ -186,7 +206,7 @@ def _frozen(run: Run, name: str, asked: EditSet, config: EvaluateConfig) -> Froz
         {
             **asked.model_dump(mode="json", exclude={"dataset", "folder", "digest"}), "unit": config.unit,
             "source": open_dataset(asked.dataset).manifest.sha256 if asked.dataset else _listing(asked.folder or ""),
-            "reader": identity(config.reader),
+            "reader": identity(config.reader), "rules": rules(CHOOSING),
         }
     )  # fmt: skip
     note = f"sets/{name}-{made_of[:8]}.json"
@@ -214,9 +234,8 @@ def _chosen(name: str, asked: EditSet, reader: Reader) -> tuple[list[Case], int]
     from evaluation.benchmarks import BenchmarkError, edits
     from evaluation.edit_sets import of_each
     from evaluation.paraphrases import paraphrases
-    from evaluation.trials import Case, cases, judgeable, worded
+    from evaluation.trials import cases, judgeable, worded
     from shards.dataset import open_dataset
-    from trainer.words import canonical_text
 
     if asked.benchmark is not None:
         try:
@@ -233,8 +252,18 @@ def _chosen(name: str, asked: EditSet, reader: Reader) -> tuple[list[Case], int]
     if asked.words == "free":
         chosen = worded(chosen, [(one.pair_id, one.language, one.text) for one in paraphrases()])
     elif asked.words == "canonical":
-        chosen = [Case(c.row, canonical_text(c.text), c.before, c.truth, c.yaws) for c in chosen]
+        chosen = [_canonical(case) for case in chosen]
     return of_each(chosen, asked.most), len(there)
+
+
+def _canonical(case: Case) -> Case:
+    """What is understood is English then."""
+    from evaluation.trials import Case
+    from trainer.words import canonical_text
+
+    text = canonical_text(case.text)
+    row = case.row if text == case.text else {**case.row, "language": "en"}
+    return Case(row, text, case.before, case.truth, case.yaws)
 
 
 def _listing(folder: str) -> str:
@@ -274,12 +303,36 @@ def routes(config: EvaluateConfig, sets: Sequence[Frozen]) -> list[Route]:
                     "stage": "edits", "version": version, "set": [one.name, one.digest], "unit": config.unit,
                     "editor": {k: v for k, v in about.items() if k not in ("models", "model", "device")}, "copy": copy,
                     "model": identity(model) if model else "", "seed": config.seed, "batch": config.batch,
-                    "reader": identity(config.reader), "clip": judged_by,
+                    "reader": identity(config.reader), "clip": judged_by, "rules": rules(JUDGING),
+                    "stands_on": _stands_on(editor),
                 }  # fmt: skip
                 route = f"{one.name}_{name}" + (f"_{copy + 1}" if len(copies) > 1 else "")
                 units = [Unit(route, index, config.unit) for index in range(-(-one.edits // config.unit))]
                 folder = Run.folder("edits", route, fingerprint(shaping))
                 found.append(Route(route, units, [StageSpec("edits", STAGE, settings, folder, config.pool)]))
+    names = [route.name for route in found]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise ConfigError(
+            f"editors: two of them, or of their copies, would both be {twice!r}: name one otherwise"
+        )
+    return found
+
+
+def _stands_on(editor: AnyEditor) -> list[str]:
+    """What an editor is made of beside its model, by content."""
+    from filters.weights import ClipWeights, WeightsError
+    from shards.dataset import open_dataset
+
+    found = []
+    try:
+        if isinstance(editor, DiffusionClip | UnClip):
+            found.append(ClipWeights(editor.clip).identity())
+        if isinstance(editor, DiffusionClip):
+            found.append(open_dataset(editor.dataset).manifest.sha256)
+        if isinstance(editor, UnClip):
+            found.append(identity(editor.base))
+    except WeightsError as error:
+        raise ConfigError(f"clip: {one_line(error)}") from None
     return found
 
 
@@ -306,7 +359,7 @@ def identity(model: str) -> str:
         return model
     total = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
-        if path.suffix in (".safetensors", ".json", ".txt") and path.is_file():
+        if path.suffix in (".safetensors", ".bin", ".json", ".txt", ".model") and path.is_file():
             total.update(f"{path.relative_to(folder).as_posix()}\n".encode())
             with path.open("rb") as file:
                 total.update(hashlib.file_digest(file, "sha256").digest())

@@ -12,6 +12,7 @@ import numpy as np
 from evaluation import table
 from evaluation.edit_sets import of_group
 from evaluation.results import MADE, RIGHT, TOLERANCES
+from evaluation.rules import ANALYSIS, CHOOSING, JUDGING, rules
 from evaluation.spatial import NAMED
 from ray_jobs.config_evaluate import EvaluateConfig
 from ray_jobs.gallery import thumbnail
@@ -62,9 +63,10 @@ class Card:
 
 
 def write(
-    run: Run, config: EvaluateConfig, sets: Sequence[Frozen], folders: Mapping[str, str]
+    run: Run, config: EvaluateConfig, sets: Sequence[Frozen], folders: Mapping[str, str], missing: int = 0
 ) -> dict[str, Any]:
-    """Writes both files over older ones, the page last; the report. folders: of results. Raises StorageError."""
+    """Writes both files over older ones, the page last; the report. folders: of results. missing: units that are not
+    there yet. Raises StorageError."""
     rows = [row for folder in folders.values() for row in _rows(run, folder)]
     found = table.summary(rows, [*config.editors]) if rows else {}
     for one in sets:
@@ -76,7 +78,8 @@ def write(
         if one.name in found
     }
     report = {
-        "version": VERSION, "run_id": run.id, "written": datetime.now(UTC).isoformat(), "sets": whole,
+        "version": VERSION, "run_id": run.id, "written": datetime.now(UTC).isoformat(), "missing": missing,
+        "rules": {"judging": rules(JUDGING), "choosing": rules(CHOOSING), "analysis": rules(ANALYSIS)}, "sets": whole,
     }  # fmt: skip
     run.write_report_json(report)
     cards = {one.name: _cards(run, one, config, folders) for one in sets if one.name in found}

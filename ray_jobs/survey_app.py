@@ -84,7 +84,9 @@ WORDS: Mapping[str, Mapping[str, str]] = {
 class _Guarded(BaseHTTPMiddleware):
     async def dispatch(self, request: Request, call_next: RequestResponseEndpoint) -> Response:
         length = request.headers.get("content-length", "0" if request.method == "GET" else "")
-        if not length.isdecimal() or int(length) > _MOST_BYTES:
+        # What comes in chunks has no length that could be held to.
+        chunked = "transfer-encoding" in request.headers
+        if chunked or not length.isdecimal() or int(length) > _MOST_BYTES:
             return PlainTextResponse("too long", 413)
         response = await call_next(request)
         response.headers["Content-Security-Policy"] = POLICY
@@ -118,7 +120,7 @@ class _Pages:
         self._template = template("survey_page.html")
 
     def first(self, _: Request) -> Response:
-        count = self._shown.survey.pairs + self._shown.survey.rates + self._shown.survey.checks
+        count = len(tasks(self._shown.survey, 0, self._languages[0]))
         return self._page("first", self._languages[0], languages=self._languages, count=count, all=WORDS)
 
     async def start(self, request: Request) -> Response:

@@ -18,7 +18,7 @@ from evaluation.edit_sets import of_group
 from evaluation.survey import OTHER, TRUE, Entry, Survey, Task
 from evaluation.votes import Votes, VotesError
 from ray_jobs.config import ConfigError
-from ray_jobs.evaluate import SETS
+from ray_jobs.evaluate import MADE_OF
 from ray_jobs.gallery import enlarged
 from shards.images import Pixels, decode
 from shards.run import Run
@@ -71,7 +71,15 @@ def open_survey(run: Run) -> Shown:
         kept = _chosen(run, [*editors])
         run.storage.write(FILE, json.dumps(kept, ensure_ascii=False, indent=1).encode())
     survey = Survey(tuple(Entry(**one) for one in kept["entries"]), tuple(kept["editors"]))
-    return _with_pictures(run, survey, kept["set"])
+    return _with_pictures(run, survey, kept)
+
+
+def editors_of(run: Run) -> tuple[str, ...]:
+    """The editors that a survey asks about. Raises ConfigError where nobody was asked yet."""
+    try:
+        return tuple(json.loads(run.storage.read(FILE))["editors"])
+    except NotFound:
+        raise ConfigError(f"{run.storage.uri} has no survey: open one with 'serve --survey' first") from None
 
 
 def votes_of(run: Run, url: str | None) -> Votes:
@@ -89,14 +97,27 @@ def votes_of(run: Run, url: str | None) -> Votes:
 
 
 def _chosen(run: Run, editors: list[str]) -> dict[str, Any]:
-    """Edits of the first set, kinds by turns, of which every editor made a picture. Raises ConfigError."""
+    """Edits of the first set, kinds by turns, of which every editor made a picture; where set and pictures are is kept
+    with them, so that votes are never of two pictures. Raises ConfigError."""
     name = next(iter(run.config["sets"]))
-    made = [set(_made(run, name, editor)) for editor in editors]
-    there = set.intersection(*made)
+    try:
+        made_of = json.loads(run.storage.read(MADE_OF))
+        about = made_of["sets"][name]
+    except (NotFound, KeyError):
+        raise ConfigError(f"{run.storage.uri} has no set {name!r}: run 'evaluate' first") from None
+    folders = {
+        one["editor"]: one["folder"]
+        for one in made_of["results"]
+        if one["set"] == name and one["copy"] == 0 and one["editor"] in editors
+    }
+    pinned = {"set": name, "key": about["key"], "edits": about["edits"], "folders": folders}
+    if missing := [editor for editor in editors if editor not in folders]:
+        raise ConfigError(f"{run.storage.uri} has no results of {missing[0]}: finish it first")
+    there = set.intersection(*(set(_made(run, folders[editor])) for editor in editors))
     taken: dict[str, int] = {}
     turns: dict[tuple[str, str], int] = {}
     order: list[tuple[int, int, Entry]] = []
-    for case in _cases(run, name):
+    for case in _cases(run, pinned):
         language, pair = str(case.row["language"]), str(case.row["pair_id"])
         if pair in there and case.truth is not None:
             turn = turns[language, case.kind] = turns.get((language, case.kind), 0) + 1
@@ -110,49 +131,39 @@ def _chosen(run: Run, editors: list[str]) -> dict[str, Any]:
         raise ConfigError(
             f"{run.storage.uri} has no edits of which every editor made a picture: finish it first"
         )
-    return {"set": name, "editors": editors, "entries": entries}
+    return {**pinned, "editors": editors, "entries": entries}
 
 
-def _cases(run: Run, name: str) -> list[Any]:
+def _cases(run: Run, pinned: Mapping[str, Any]) -> list[Any]:
     """Of the set that results are of."""
-    try:
-        found = json.loads(run.storage.read(SETS))[name]
-    except (NotFound, KeyError):
-        raise ConfigError(f"{run.storage.uri} has no set {name!r}: run 'evaluate' first") from None
-    groups = -(-found["edits"] // run.config["unit"])
-    return [case for group in range(groups) for case in of_group(run.storage, found["key"], group)]
+    groups = -(-pinned["edits"] // run.config["unit"])
+    return [case for group in range(groups) for case in of_group(run.storage, pinned["key"], group)]
 
 
-def _made(run: Run, name: str, editor: str) -> dict[str, bytes]:
-    """Pictures of the editor's first copy, by pair."""
-    current = run.current()
-    folders = [
-        stages["edits"]
-        for route, stages in current.items()
-        if route in (f"{name}_{editor}", f"{name}_{editor}_1")
-    ]
+def _made(run: Run, folder: str) -> dict[str, bytes]:
+    """Pictures, by pair."""
     found: dict[str, bytes] = {}
-    for folder in folders:
-        for unit in sorted(run.done(folder)):
-            table = read_table(run.storage, run.shard_key(folder, unit), ("pair_id", "edited"))
-            found |= {row["pair_id"]: row["edited"]["bytes"] for row in table.to_pylist() if row["edited"]}
+    for unit in sorted(run.done(folder)):
+        table = read_table(run.storage, run.shard_key(folder, unit), ("pair_id", "edited"))
+        found |= {row["pair_id"]: row["edited"]["bytes"] for row in table.to_pylist() if row["edited"]}
     return found
 
 
-def _with_pictures(run: Run, survey: Survey, name: str) -> Shown:
+def _with_pictures(run: Run, survey: Survey, pinned: Mapping[str, Any]) -> Shown:
     place = {entry.name: number for number, entry in enumerate(survey.entries)}
     before, truth, made = dict[int, bytes](), dict[int, bytes](), dict[tuple[int, str], bytes]()
-    for case in _cases(run, name):
+    for case in _cases(run, pinned):
         number = place.get(str(case.row["pair_id"]))
         if number is not None:
             before[number], truth[number] = _webp(case.before), _webp(case.truth)
     for editor in survey.editors:
-        for pair, picture in _made(run, name, editor).items():
+        for pair, picture in _made(run, pinned["folders"][editor]).items():
             if pair in place:
                 made[place[pair], editor] = _webp(decode(picture))
     if len(before) < len(survey.entries) or len(made) < len(survey.entries) * len(survey.editors):
         raise ConfigError(
-            f"{run.storage.uri}/{FILE} speaks of pictures that are not there: delete it to choose anew"
+            f"{run.storage.uri}/{FILE} speaks of pictures that are not there any more: the survey ends here; delete "
+            "it, and its votes, to begin another"
         )
     return Shown(survey, before, truth, made)
 

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from evaluation import opinions
-from ray_jobs.survey_files import open_survey, votes_of
+from ray_jobs.survey_files import editors_of, votes_of
 from shards.run import Run
 from shards.tables import from_rows, write_table
 
@@ -35,7 +35,7 @@ VOTES = pa.schema(
 def write(run: Run, url: str | None) -> str:
     """Writes both files into the run, over older ones; the table as text. url: as `survey_files.votes_of`. Raises
     ConfigError."""
-    survey, votes = open_survey(run).survey, votes_of(run, url)
+    editors, votes = editors_of(run), votes_of(run, url)
     found = votes.all()
     votes.close()
     by_rater: dict[int, list[dict[str, Any]]] = {}
@@ -43,7 +43,7 @@ def write(run: Run, url: str | None) -> str:
         by_rater.setdefault(vote["rater"], []).append(vote)
     counts = {rater: opinions.careless(own) is None for rater, own in by_rater.items()}
     rows = [{**vote, "counts": counts[vote["rater"]]} for vote in found]
-    figures = opinions.figures(found, survey.editors)
+    figures = opinions.figures(found, editors)
     run.storage.write(TABLE, write_table(from_rows(rows, VOTES), {}))
     run.storage.write(RESULTS, json.dumps(figures, indent=1).encode())
     return "\n".join(_lines(figures))

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from evaluation import table
 from evaluation.results import RESULTS
 from evaluation.spatial import NAMED
-from ray_jobs.evaluate import SETS
+from ray_jobs.evaluate import MADE_OF
 from shards.run import Run
 from shards.storage import open_storage
 from shards.tables import from_rows, read_table
@@ -66,16 +66,19 @@ def main(argv: Sequence[str] | None = None) -> None:
 def add(run: Run, results: Path, copy: int) -> int:
     """How many rows there are now. Rows of the same set, editor and copy are replaced. copy: 1 and more; editors that
     are not trained have one."""
-    sets = json.loads(run.storage.read(SETS))
-    about = _about(results)
+    made_of = json.loads(run.storage.read(MADE_OF))
+    sets, about = made_of["sets"], _about(results)
+    if made_of["missing"]:
+        raise SystemExit(
+            f"{run.storage.uri}: {made_of['missing']} units are missing: submit 'evaluate' again until none is"
+        )
     rows: list[dict[str, Any]] = []
-    kinds = {name: one["kind"] for name, one in run.config["editors"].items()}
-    for folders in run.current().values():
-        for unit in sorted(run.done(folders["edits"])):
-            key = run.shard_key(folders["edits"], unit)
-            rows += read_table(run.storage, key, _KEPT.names).to_pylist()
+    for one in made_of["results"]:
+        for unit in sorted(run.done(one["folder"])):
+            rows += read_table(run.storage, run.shard_key(one["folder"], unit), _KEPT.names).to_pylist()
+    trained = {name for name, one in run.config["editors"].items() if "models" in one}
     for row in rows:
-        row["copy"] = copy + row["copy"] if kinds[row["editor"]] in ("spatialpix", "instruct_pix2pix") else 1
+        row["copy"] = copy + row["copy"] if row["editor"] in trained else 1
     for name, one in sets.items():
         for editor in {row["editor"] for row in rows if row["edit_set"] == name}:
             of_set = about.setdefault(name, {}).setdefault(editor, {})
@@ -110,9 +113,13 @@ def page(results: Path) -> str:
     parts = ["# Results", notes]
     for name, found in whole.items():
         digests = sorted({one["digest"][:16] for of in about[name].values() for one in of.values()})
+        if len(digests) > 1:
+            raise SystemExit(
+                f"rows of the set {name} are of several sets, {' and '.join(digests)}: add one's alone"
+            )
         parts += [
             f"## Edits of the set `{name}`",
-            f"{found['edits']} edits, sha256 {' and '.join(digests)}. Shares of edits that succeed as "
+            f"{found['edits']} edits, sha256 {digests[0]}. Shares of edits that succeed as "
             f"[evaluate.md](evaluate.md) defines it, a named thing within {NAMED:.0%} of the width; intervals are of "
             "95%, by bootstrap over scenes, trainings with other seeds averaged edit by edit and each printed.",
             "\n".join(_editors(found["editors"])),
@@ -137,10 +144,11 @@ def _editors(editors: Mapping[str, Any]) -> Iterator[str]:
             else ""
         )
         cells = (
-            f"`{name}`", EDITORS.get(name, ""), f"{success['mean']:.1%}",
-            f"{success['low']:.1%} to {success['high']:.1%}",
+            f"`{name}`", EDITORS.get(name, ""), f"{success['mean']:.1%}" if success else "",
+            f"{success['low']:.1%} to {success['high']:.1%}" if success else "",
             ", ".join(f"{share:.1%}" for share in found["copies"]) if len(found["copies"]) > 1 else "", before,
-            f"{psnr['mean']:.1f}" if psnr else "", f"{found['seconds']:.2f}",
+            f"{psnr['mean']:.1f}" if psnr else "",
+            f"{found['seconds']:.2f}" if found.get("seconds") is not None else "",
         )  # fmt: skip
         yield "| " + " | ".join(cells) + " |"
 
@@ -151,7 +159,7 @@ def _shares(editors: Mapping[str, Any], what: str, head: str) -> Iterator[str]:
     yield "|---|---|" + "---|" * len(names)
     for value in sorted({value for one in editors.values() for value in one[what]}):
         found = [one[what].get(value) for one in editors.values()]
-        edits = max(one["edits"] for one in found if one)
+        edits = max((one["edits"] for one in found if one), default=0)
         shares = (f"{one['share']:.0%}" if one else "" for one in found)
         yield f"| {value} | {edits} | " + " | ".join(shares) + " |"
 
@@ -162,7 +170,9 @@ def _reasons(editors: Mapping[str, Any]) -> Iterator[str]:
     yield "|---|" + "---|" * len(names)
     reasons = {reason for one in editors.values() for reason in one["reasons"]} - {"right"}
     for reason in sorted(reasons):
-        shares = (one["reasons"].get(reason, 0) / sum(one["reasons"].values()) for one in editors.values())
+        shares = (
+            one["reasons"].get(reason, 0) / max(1, sum(one["reasons"].values())) for one in editors.values()
+        )
         yield f"| `{reason}` | " + " | ".join(f"{share:.0%}" for share in shares) + " |"
 
 

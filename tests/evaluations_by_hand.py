@@ -8,7 +8,7 @@ from pathlib import Path
 from evaluation.edit_sets import written
 from evaluation.results import RESULTS, TOLERANCES
 from evaluation.trials import cases, digest
-from ray_jobs.evaluate import SETS
+from ray_jobs.evaluate import MADE_OF
 from shards.dataset import open_dataset
 from shards.images import encode
 from shards.run import Run
@@ -28,7 +28,7 @@ def hand_made_evaluation(folder: Path, edits: int = 12, text: str = "move the mu
     chosen = list(cases(open_dataset(str(folder / "data"))))
     config = {
         "sets": {"spatial": {"dataset": str(folder / "data")}}, "unit": UNIT,
-        "editors": {name: {"kind": "spatialpix"} for name in EDITORS} | {"oracle": {"kind": "oracle"}},
+        "editors": {name: {"kind": "spatialpix", "models": ["a"]} for name in EDITORS} | {"oracle": {"kind": "oracle"}},
     }  # fmt: skip
     run = Run.create_or_open(open_storage(str(folder / "run")), config)
     key = "sets/spatial-00000000.parquet"
@@ -38,7 +38,7 @@ def hand_made_evaluation(folder: Path, edits: int = 12, text: str = "move the mu
     run.storage.write(
         "sets/spatial-ffffffff.json", json.dumps(about | {"key": "sets/of-other-data"}).encode()
     )
-    run.storage.write(SETS, json.dumps({"spatial": about}).encode())
+    results = []
     for editor in EDITORS:
         route = f"spatial_{editor}"
         stage = Run.folder("edits", route, "0" * 8)
@@ -47,6 +47,9 @@ def hand_made_evaluation(folder: Path, edits: int = 12, text: str = "move the mu
             some = [result(chosen[n], editor) for n in unit.rows if n < edits]
             run.commit(stage, unit, from_rows(some, RESULTS), {"right": len(some)})
         run.set_current({route: {"edits": stage}})
+        results.append({"set": "spatial", "editor": editor, "copy": 0, "folder": stage})
+    made_of = {"sets": {"spatial": about}, "results": results, "missing": 0}
+    run.storage.write(MADE_OF, json.dumps(made_of).encode())
     return run
 
 

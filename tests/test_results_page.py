@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from ray_jobs.evaluate import MADE_OF
 from scripts.results_page import FOLDER, PAGE, add, main, page
 from tests.evaluations_by_hand import hand_made_evaluation
 
@@ -43,6 +44,19 @@ def test_another_training_is_another_copy_and_the_same_one_is_replaced(results):
     about = json.loads((folder / "about.json").read_text())
     assert set(about["spatial"]["first"]) == {"1", "2"}
     assert "edited" not in pq.read_schema(folder / "edits.parquet").names
+
+
+def test_rows_of_a_run_that_is_not_whole_and_of_two_sets_are_refused(results):
+    run, folder = results
+    made_of = json.loads(run.storage.read(MADE_OF))
+    run.storage.write(MADE_OF, json.dumps(made_of | {"missing": 2}).encode())
+    with pytest.raises(SystemExit, match="2 units are missing"):
+        add(run, folder, 1)
+    other = made_of["sets"]["spatial"] | {"digest": "00" * 32}
+    run.storage.write(MADE_OF, json.dumps(made_of | {"sets": {"spatial": other}}).encode())
+    add(run, folder, 2)
+    with pytest.raises(SystemExit, match="of several sets"):
+        page(folder)
 
 
 def test_the_page_in_the_documents_is_that_of_the_rows_beside_it():

@@ -13,7 +13,7 @@ from evaluation.stage import EditAndMeasure
 from evaluation.trials import cases, digest, judgeable
 from shards.attempts import Attempts
 from shards.dataset import open_dataset
-from shards.guard import RowGuard
+from shards.guard import BrokenEngine, RowGuard
 from shards.images import decode
 from shards.run import Run
 from shards.storage import open_storage
@@ -119,6 +119,26 @@ def test_an_editor_that_fails_costs_that_edit_and_no_other(dataset, run, monkeyp
         ("right", None), ("not_expressible", None), ("right", None),
     ]  # fmt: skip
     assert rows[0]["message"] == "no such colour" and all(row["edited"] is None for row in rows[:4])
+
+
+def test_an_editor_whose_device_breaks_costs_no_edit(dataset, run, monkeypatch):
+    """The unit is done again elsewhere: none of its rows says that an edit failed."""
+
+    class Broken(Oracle):
+        def __call__(self, asked):
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    with pytest.raises(BrokenEngine, match="illegal memory access"):
+        results(run, dataset, monkeypatch, Broken())
+
+
+def test_what_is_no_array_of_numbers_is_a_failure_of_that_edit(dataset, run, monkeypatch):
+    class Ragged(Oracle):
+        def __call__(self, asked):
+            return [[[1, 2], [3]] for _ in asked]
+
+    rows = results(run, dataset, monkeypatch, Ragged())
+    assert {(row["outcome"], row["reason"]) for row in rows} == {("failed", "no_picture")}
 
 
 def test_an_editor_that_gives_too_few_pictures_failed_at_the_rest(dataset, run, monkeypatch):

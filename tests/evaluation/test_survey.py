@@ -59,6 +59,20 @@ def test_sides_and_order_are_drawn_and_every_pair_of_editors_comes_as_often():
     assert max(rated.values()) < 1.1 * min(rated.values())
 
 
+def test_nobody_is_asked_the_same_twice():
+    for seed in range(60):
+        asked = [
+            (task.kind, task.entry, frozenset(task.shown))
+            for task in tasks(SURVEY, seed, "en")
+            if task.kind != "check"
+        ]
+        assert len(set(asked)) == len(asked)
+    few = Survey(ENTRIES[:6], SURVEY.editors[:2])
+    own = few.of("en")
+    asked = Counter(task.kind for task in tasks(few, 1, "en"))
+    assert asked["pair"] == len(own) and asked["rate"] == min(10, 2 * len(own)), "there are no more"
+
+
 def test_a_survey_without_edits_in_a_language_says_so():
     with pytest.raises(ValueError, match="at least two edits"):
         tasks(Survey(ENTRIES[:1], EDITORS), 1, "en")

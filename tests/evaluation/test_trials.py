@@ -5,7 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from evaluation.trials import by_kind, by_turns, cases, digest, interval, judgeable, tried
+from evaluation.trials import (
+    Case,
+    by_kind,
+    by_turns,
+    cases,
+    chance,
+    digest,
+    interval,
+    judgeable,
+    tried,
+    worded,
+)
 from shards.dataset import open_dataset
 from shards.storage import open_storage
 from spatial.language import parse, say
@@ -56,6 +67,37 @@ def test_a_frozen_set_has_another_figure_when_a_word_or_a_pixel_differs(dataset)
     assert digest(chosen) == digest(chosen[::-1]) == digest(list(cases(dataset)))
     assert digest(chosen) != digest(list(cases(dataset, templates="held_out")))
     assert digest(chosen) != digest(chosen[1:])
+    first = chosen[0]
+    corrected = dict(first.row, operations=[dict(first.row["operations"][0], subject="cube-1")])
+    other = Case(corrected, first.text, first.before, first.truth, first.yaws)
+    assert digest(chosen) != digest([other, *chosen[1:]]), "what is true of the same pictures is other"
+
+
+def test_an_edit_that_is_said_in_two_languages_is_two_edits(dataset):
+    chosen = list(cases(dataset))[:2]
+    name = str(chosen[0].row["pair_id"])
+    both = worded(chosen, [(name, "en", "move it"), (name, "vi", "dời nó đi"), ("nobody", "en", "x")])
+    assert [case.row["pair_id"] for case in both] == [f"{name}-en", f"{name}-vi"]
+    assert [case.row["language"] for case in both] == ["en", "vi"] and both[0].seed != both[1].seed
+
+
+def test_pictures_of_two_sizes_are_not_judged_together(dataset):
+    one, other = list(cases(dataset))[:2]
+    small = Case(other.row, other.text, other.before, other.truth[::2, ::2], other.yaws)
+    with pytest.raises(ValueError, match="of one size"):
+        judgeable([one, small], Sees(dataset))
+
+
+def test_few_scenes_are_never_sure():
+    """Of n scenes that all say the same, one of 2^(n - 1) ways to draw signs is as far from 0."""
+    for scenes in (1, 3, 6):
+        assert chance([1.0] * scenes, [str(n) for n in range(scenes)]) == pytest.approx(2.0 ** (1 - scenes))
+    assert chance([1.0] * 30, ["a"] * 30) == 1.0, "edits of one scene are one scene"
+    assert chance([0.0, 0.0], ["a", "b"]) == 1.0 and chance([1.0, -1.0], ["a", "b"]) == 1.0
+    assert chance([1.0] * 60, [str(n) for n in range(60)]) < 0.001
+    rng = np.random.default_rng(0)
+    false = [chance(rng.normal(size=8), [str(n) for n in range(8)]) < 0.05 for _ in range(400)]
+    assert np.mean(false) < 0.08
 
 
 def test_a_broken_picture_names_its_pair(tmp_path):

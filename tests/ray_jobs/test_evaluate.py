@@ -12,10 +12,10 @@ import yaml
 
 from evaluation.results import RESULTS
 from ray_jobs import __main__ as command
-from ray_jobs import evaluate_page
+from ray_jobs import evaluate, evaluate_page
 from ray_jobs.config import ConfigError, check
 from ray_jobs.config_evaluate import EvaluateConfig
-from ray_jobs.evaluate import Frozen, hold_to_budget, identity, routes, table
+from ray_jobs.evaluate import Frozen, hold_to_budget, identity, made_of, routes, table
 from ray_jobs.progress import Counted, Progress
 from shards.tables import from_rows
 from shards.units import Unit
@@ -180,6 +180,32 @@ def test_editors_are_tried_on_renders_and_the_command_goes_on(tmp_path, capsys):
     assert code == 2 and "sets.spatial.digest" in err
 
 
+def test_editors_whose_results_would_lie_in_one_folder_are_refused(tmp_path):
+    one, model = Frozen("spatial", "sets/x.parquet", "ab" * 32, 10, 12), tmp_path / "model"
+    model.mkdir()
+    two = {"ours": {"kind": "spatialpix", "models": [str(model)] * 2}}
+    with pytest.raises(ConfigError, match="'spatial_ours_1'"):
+        routes(configured(tmp_path, editors=two | {"ours_1": {"kind": "oracle"}}), [one])
+
+
+def test_what_was_judged_by_other_rules_is_asked_again(tmp_path, monkeypatch):
+    one = Frozen("spatial", "sets/x.parquet", "ab" * 32, 10, 12)
+    first = {route.name: route.folders["edits"] for route in routes(configured(tmp_path), [one])}
+    monkeypatch.setattr(evaluate, "rules", lambda files: "other")
+    assert {route.name: route.folders["edits"] for route in routes(configured(tmp_path), [one])} != first
+
+
+def test_readers_of_results_are_told_the_present_ones_alone(tmp_path):
+    one = Frozen("spatial", "sets/x.parquet", "ab" * 32, 10, 12)
+    plan = routes(configured(tmp_path), [one])
+    told = made_of([one], plan, 3)
+    assert told["sets"]["spatial"]["digest"] == one.digest and told["missing"] == 3
+    assert {(each["set"], each["editor"], each["copy"]) for each in told["results"]} == {
+        ("spatial", name, 0) for name in BOUNDS
+    }
+    assert {each["folder"] for each in told["results"]} == {route.folders["edits"] for route in plan}
+
+
 def test_hosted_editors_are_not_asked_before_somebody_allowed_what_they_cost(tmp_path, capsys):
     run = hand_made_evaluation(tmp_path)
     one = Frozen(**json.loads(run.storage.read("sets/spatial-00000000.json")))
@@ -196,4 +222,7 @@ def test_hosted_editors_are_not_asked_before_somebody_allowed_what_they_cost(tmp
     row = from_rows([], RESULTS)
     for unit in route.units:  # what is there is not paid for again
         run.commit(route.folders["edits"], unit, row, {})
-    hold_to_budget(run, config, plan, 0.0)
+    with pytest.raises(ConfigError, match=r"up to 3\.00 in all"):  # but it was
+        hold_to_budget(run, config, plan, 0.0)
+    hold_to_budget(run, config, plan, 3.0)
+    assert "up to 0 edits at 0.25 each: 0.00, and 12 were asked before" in capsys.readouterr().out

@@ -6,6 +6,7 @@ import http.client
 import json
 import re
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -21,8 +22,10 @@ from evaluation.survey import QUESTIONS, tasks
 from evaluation.votes import Votes
 from ray_jobs.__main__ import main
 from ray_jobs.config import ConfigError
+from ray_jobs.evaluate import MADE_OF
 from ray_jobs.survey_app import WORDS, application
 from ray_jobs.survey_files import FILE, open_survey, votes_of
+from ray_jobs.survey_results import write
 from shards.run import Run
 from shards.storage import open_storage
 from tests.browser import answered, chromium
@@ -30,7 +33,7 @@ from tests.datasets import pair, publish
 from tests.evaluations_by_hand import EDITORS, hand_made_evaluation
 
 ROOT = Path(__file__).parents[2]
-TASKS = 30
+TASKS = 22  # of six edits in each language: each pair of pictures once, ten ratings, six checks
 
 
 @pytest.fixture(scope="module")
@@ -220,17 +223,38 @@ def test_votes_are_about_what_was_shown(run, address, votes):
 # --- the survey's files, and the commands -----------------------------------------------------------------------
 
 
-def test_what_is_asked_stays_when_an_editor_is_added_later(tmp_path):
+def test_what_is_asked_stays_when_editors_are_added_or_asked_anew(tmp_path):
     run = hand_made_evaluation(tmp_path)
-    first = open_survey(run).survey
-    assert (
-        first.editors == EDITORS and len(first.entries) == 12
-    )  # the oracle is no editor that people are asked about
+    first = open_survey(run)
+    # The oracle is no editor that people are asked about.
+    assert first.survey.editors == EDITORS and len(first.survey.entries) == 12
     run.config["editors"]["third"] = {"kind": "spatialpix"}
-    assert open_survey(run).survey == first
+    made_of = json.loads(run.storage.read(MADE_OF))
+    made_of["results"][0]["folder"] = "edits-of-another-training"
+    made_of["sets"]["spatial"]["key"] = "sets/of-other-words"
+    run.storage.write(MADE_OF, json.dumps(made_of).encode())
+    again = open_survey(run)
+    assert again.survey == first.survey and again.made == first.made
     run.storage.delete(FILE)
-    with pytest.raises(ConfigError, match="no edits of which every editor made a picture"):
+    with pytest.raises(ConfigError, match="has no results of third"):
         open_survey(run)
+
+
+def test_results_of_a_survey_that_nobody_opened_are_none_and_open_none(tmp_path):
+    run = hand_made_evaluation(tmp_path)
+    with pytest.raises(ConfigError, match="has no survey"):
+        write(run, None)
+    assert not run.storage.exists(FILE)
+
+
+def test_a_form_that_comes_in_pieces_is_refused_before_it_is_read(address):
+    host = address.split("//")[1].split("/")[0]
+    with socket.create_connection(tuple(host.split(":")), timeout=10) as connection:  # type: ignore[arg-type]
+        connection.sendall(
+            f"POST /start HTTP/1.1\r\nHost: {host}\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+            + b"5\r\naaaaa\r\n0\r\n\r\n"
+        )
+        assert re.match(rb"HTTP/1.1 4\d\d", connection.recv(1000))
 
 
 def test_a_folder_that_is_no_evaluation_is_one_line(tmp_path, capsys):

@@ -76,7 +76,9 @@ def mean_loss(
     picture = Shown(batch.pixels[:, 0], encode)
     said, context = editor(noised, words=batch.words, phrases=batch.phrases, seen=batch.source, shown=picture)
     noise, found = (said.final - batch.source).square().mean(), context.logits.square().mean()
+    # What is taught by losses of its own.
     found = found + share_loss(context.paste, batch.pixels[:, 1], ~told) / 100
+    found = found + context.outlined.logits.square().mean(dim=(1, 2)).sum() / count / 100
     return Losses(noise + found, noise.detach(), found.detach())
 
 
