@@ -16,6 +16,7 @@ from trainer.outline import Outlined
 from trainer.retouch import filled
 
 _DOUBT, _SOME = 0.1, 1e-4  # of outlines
+_SURE, _RATHER = 3.0, 1.5  # of outlines' logits: what they are times, and what is added
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,8 +25,9 @@ class Brought:
     that an edit has, at least one. kind: (m,), which of all that there can be. pixels: (m, 3, H, W). inside: (m, H, W),
     1 where that is from the picture. maps: (m, h, w), of the things that are read, as they arrive. leaving, arriving:
     (m, FINE h, FINE w), outlines of things that leave, and of those that are brought as they look now, where they will
-    be; 0 where none does. Of a picture that is brought as a whole all that is from within it arrives. hole: (b, 1, FINE
-    h, FINE w), where nothing is to be seen any more of what left. told: (b,) bool, which edits have reads. drawn: (b,)
+    be; 0 where none does. Of a picture that is brought as a whole all that is from within it arrives. tinted: the same
+    of things that stay and look otherwise. hole: (b, 1, FINE h, FINE w), where nothing is to be seen any more
+    of what left. told: (b,) bool, which edits have reads. drawn: (b,)
     bool, whether all this tells what changes."""
 
     of: Tensor
@@ -37,6 +39,7 @@ class Brought:
     maps: Tensor
     leaving: Tensor
     arriving: Tensor
+    tinted: Tensor
     hole: Tensor
     told: Tensor
     drawn: Tensor
@@ -47,6 +50,13 @@ class Brought:
         return torch.unflatten(
             whole.index_copy(0, self.of * self.slots + self.slot, each), 0, (-1, self.slots)
         )
+
+    def all_of_steps(self, each: Tensor, steps: int) -> Tensor:
+        """(m, ...) of reads to (b, steps, ...), of the subject of each step."""
+        whole = each.new_zeros(len(self.told) * steps, *each.shape[1:])
+        first = self.kind < steps
+        at = (self.of * steps + self.kind)[first]
+        return torch.unflatten(whole.index_copy(0, at, each[first]), 0, (-1, steps))
 
     def prior(self) -> Tensor:
         """(b, slots + 3, FINE h, FINE w), logarithms: from where each place comes by the outlines alone: the source, a
@@ -88,11 +98,18 @@ class Does:
 
 @torch.no_grad()
 def bring(
-    pixels: Tensor, sources: Tensor, maps: Tensor, outlined: Outlined, does: Does, size: tuple[int, int]
+    pixels: Tensor,
+    sources: Tensor,
+    maps: Tensor,
+    outlined: Outlined,
+    does: Does,
+    size: tuple[int, int],
+    truth: Tensor | None = None,
 ) -> Brought:
     """Of the reads that there are; where an edit has none, nothing. One at least, so that all batches do the same.
 
-    pixels: (b, 3, H, W). sources: (b, R, h w, 2). maps: (b, R, h w), as they arrive. size: (h, w).
+    pixels: (b, 3, H, W). sources: (b, R, h w, 2). maps: (b, R, h w), as they arrive. size: (h, w). truth: in
+    training, (b, R, FINE h, FINE w), what things do cover; zeros where that is not known.
     """
     count, many = does.told.shape
     rows = torch.nonzero(does.told.flatten()).flatten()
@@ -102,8 +119,12 @@ def bring(
     slot = (does.told.long().cumsum(dim=1) - 1).clamp_min(0).flatten()[rows]
     there = torch.unflatten(sources.flatten(0, 1)[rows].float(), 1, size)[:, None]
     brought, inside = (part[:, 0] for part in carried(pixels[of], there, "border"))
-    drawn = outlined.logits.float().sigmoid()
+    # What is as good as covered is: half a thing is neither brought nor gone.
+    drawn = (_SURE * outlined.logits.float() + _RATHER).sigmoid()
     things = drawn.new_zeros(count * many, *drawn.shape[1:]).index_copy(0, outlined.rows, drawn)[rows]
+    if truth is not None:
+        masks = truth.flatten(0, 1)[rows].float()
+        things = torch.where(masks.sum(dim=(1, 2), keepdim=True) > 0, masks, things)
     carries, leaves, vacates, frames = (
         (does.told & some).flatten()[rows][:, None, None]
         for some in (does.carries, does.leaves, does.vacates, does.frames)
@@ -120,6 +141,7 @@ def bring(
     alone = ~(does.told & does.frames).any(dim=1) | (does.told.sum(dim=1) == 1)
     return Brought(
         of, slot, max(1, int(does.told.sum(dim=1).max())), kind, brought, inside,
-        torch.unflatten(maps.flatten(0, 1)[rows], 1, size), things * leaves, arriving, hole,
+        torch.unflatten(maps.flatten(0, 1)[rows], 1, size), things * leaves, arriving, things * (leaves & ~vacates),
+        hole,
         does.told.any(dim=1), some & alone,
     )  # fmt: skip

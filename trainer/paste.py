@@ -151,7 +151,7 @@ class Sharing(nn.Module):
         self.value = nn.Linear(values, _HIDDEN)
         self.spot = nn.ModuleList(nn.Linear(2 * _HIDDEN, _HIDDEN) for _ in range(2))
         self.look = nn.Sequential(Residual(_HIDDEN), Residual(_HIDDEN), nn.GroupNorm(8, _HIDDEN), nn.SiLU())
-        self.retouch = Retouch(_HIDDEN)
+        self.retouch = Retouch(_HIDDEN, 2 * _HIDDEN)
         self.coarse = nn.Conv2d(_HIDDEN, 3 + reads, 1)
         self.finer = nn.Conv2d(_HIDDEN, NARROW, 1)
         self.seen = nn.Conv2d(
@@ -177,7 +177,8 @@ class Sharing(nn.Module):
         looked = self.look(placed)
         size = (FINE * cells.shape[-2], FINE * cells.shape[-1])
         both = [brought.all_of(part).amax(dim=1)[:, None] for part in (brought.leaving, brought.arriving)]
-        would_be = brought.would_be(source)
+        tinted = brought.all_of_steps(brought.tinted, todo.shape[1])
+        would_be = self.retouch.tinted(brought.would_be(source), tinted, todo)
         retouched = self.retouch(source, would_be, brought.hole, both[1], looked)
         coarse, base = (sized(part, size) for part in (self.coarse(looked), self.finer(looked)))
         pictures = [sized(picture, size) for picture in (source, retouched.detach())]

@@ -3,7 +3,9 @@
 Holes are first filled from what is around them, coarse to fine (pull-push, Gortler et al. 1996). What is seen then is
 toned: each place's colour becomes an affine function of itself (as local affine models of colour, Gharbi et al. 2017,
 "Deep bilateral learning"), which a small U-Net draws by what is to be done there. So a ball that becomes red keeps its
-light and its texture, and a floor its grain. It begins as no change at all.
+light and its texture, and a floor its grain. It begins as no change at all. What words say of a thing's looks, a new
+colour, a material, is such a function too, of the words alone, inside its outline: of eight colours that is soon
+learned, and the U-Net sees what comes of it.
 """
 
 from __future__ import annotations
@@ -18,15 +20,18 @@ from torch.nn import functional as F
 from trainer.maps import NARROW, sized
 
 _WIDTHS = (NARROW, 48, 64, 96)  # of each level, half as large as the one before
-_TONES = 12  # of an affine function of three colours
+_TONES, _HIDDEN = 12, 64  # of an affine function of three colours
 _LEAST = 1e-3
 
 
 class Retouch(nn.Module):
-    """width: of what is known of a cell, and of what is to be done there."""
+    """width: of what is known of a cell, and of what is to be done there. told: of what one step is to do."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, told: int) -> None:
         super().__init__()
+        self.tint = nn.Sequential(nn.Linear(told, _HIDDEN), nn.SiLU(), nn.Linear(_HIDDEN, _TONES))
+        nn.init.zeros_(cast(Tensor, self.tint[-1].weight))
+        nn.init.zeros_(cast(Tensor, self.tint[-1].bias))
         self.enter = _conv(3 + 3 + 1 + 1, NARROW)  # as it is, as it would be, holes, and what arrives
         self.down = nn.ModuleList(
             nn.Sequential(_conv(a, b, 2), _conv(b, b)) for a, b in itertools.pairwise(_WIDTHS)
@@ -37,6 +42,12 @@ class Retouch(nn.Module):
         self.tone = nn.Conv2d(NARROW, _TONES, 1)
         nn.init.zeros_(self.tone.weight)
         nn.init.zeros_(cast(Tensor, self.tone.bias))
+
+    def tinted(self, picture: Tensor, outlines: Tensor, todo: Tensor) -> Tensor:
+        """(b, 3, H, W), with things as words say that they look. picture: (b, 3, H, W). outlines: (b, s, FINE h, FINE
+        w). todo: (b, s, told)."""
+        tones = torch.einsum("bshw,bst->bthw", sized(outlines, picture.shape[-2:]), self.tint(todo))
+        return toned(picture, tones)
 
     def forward(
         self, source: Tensor, would_be: Tensor, hole: Tensor, arriving: Tensor, cells: Tensor
@@ -53,9 +64,14 @@ class Retouch(nn.Module):
         for up, mix in zip(reversed(self.up), reversed(self.mix), strict=True):
             below = levels.pop()
             drawn = mix(below + sized(up(drawn), below.shape[-2:]))
-        tones = torch.unflatten(sized(self.tone(drawn), would_be.shape[-2:]), 1, (4, 3))
-        colors = tones[:, :3] * would_be[:, :, None]  # from which, to which
-        return would_be + colors.sum(dim=1) + tones[:, 3]
+        return toned(would_be, sized(self.tone(drawn), would_be.shape[-2:]))
+
+
+def toned(picture: Tensor, tones: Tensor) -> Tensor:
+    """(b, 3, h, w) with an affine function of the colour added. tones: (b, 12, h, w), by which colour, and by none, of
+    which."""
+    tones = torch.unflatten(tones, 1, (4, 3))
+    return picture + (tones[:, :3] * picture[:, :, None]).sum(dim=1) + tones[:, 3]
 
 
 def filled(picture: Tensor, known: Tensor) -> Tensor:

@@ -251,7 +251,9 @@ class SpatialEncoder(nn.Module):
             told = there.flatten(1)
             spoken = self._told(words, phrases, things)
             places = self._places(seen, taken, latents, landings, outlined, size)
-            shares = self._brought(words, size, sources, taken[..., latents.shape[1]], pixels, outlined, told)
+            true = None if truth is None else truth.before.transpose(1, 2).flatten(1, 2)
+            maps_ = taken[..., latents.shape[1]]
+            shares = self._brought(words, size, sources, maps_, pixels, outlined, told, true)
             paste = self.share(*places, spoken, pixels, shares)
             context = replace(context, paste=cast(Paste, paste))
         return replace(context, read=as_picture(read, size))
@@ -385,13 +387,14 @@ class SpatialEncoder(nn.Module):
         pixels: Tensor,
         outlined: Outlined,
         told: Tensor,
+        true: Tensor | None,
     ) -> Brought:
         def by_read(some: np.ndarray) -> Tensor:
             return torch.from_numpy(some.transpose(0, 2, 1).reshape(told.shape)).to(told.device)
 
         frames = np.stack([words.frames, np.zeros_like(words.frames)], axis=2)
         does = (by_read(some) for some in (words.carries, words.leaves, words.vacates, frames))
-        return bring(pixels, sources, maps, outlined, Does(told, *does), size)
+        return bring(pixels, sources, maps, outlined, Does(told, *does), size, true)
 
 
 def _by_read(maps: Tensor) -> Tensor:

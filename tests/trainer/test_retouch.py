@@ -30,7 +30,7 @@ def test_a_hole_between_two_floors_is_nearer_to_the_nearer():
 
 @pytest.mark.parametrize("cells", [(8, 8), (5, 3)])
 def test_a_new_one_changes_nothing_and_takes_pictures_of_any_shape(cells):
-    retouch, size = Retouch(16), tuple(8 * side for side in cells)
+    retouch, size = Retouch(16, 8), tuple(8 * side for side in cells)
     finer = tuple(4 * side for side in cells)
     source, would_be = torch.randn(2, 2, 3, *size)
     hole, arriving = torch.rand(2, 2, 1, *finer)
@@ -40,10 +40,29 @@ def test_a_new_one_changes_nothing_and_takes_pictures_of_any_shape(cells):
 
 def test_tones_are_affine_in_the_colour_that_is_seen():
     """A texture keeps its grain: twice as far from grey, it stays so."""
-    retouch = Retouch(16)
+    retouch = Retouch(16, 8)
     torch.nn.init.normal_(retouch.tone.bias, std=0.5)
     source = torch.zeros(1, 3, 64, 64)
     hole = torch.zeros(1, 1, 32, 32)
     cells, grain = torch.zeros(1, 16, 8, 8), torch.randn(1, 3, 64, 64)
     flat, once, twice = (retouch(source, by * grain, hole, hole, cells) for by in (0.0, 1.0, 2.0))
     assert torch.allclose(twice - flat, 2 * (once - flat), atol=1e-4) and not torch.allclose(once, grain)
+
+
+def test_a_tint_is_of_the_thing_alone_and_of_the_words():
+    """After some teaching two words are two colours, whatever colour the thing has, inside its outline."""
+    retouch = Retouch(16, 8)
+    words = torch.randn(2, 1, 8)
+    outlines = torch.zeros(2, 1, 32, 32)
+    outlines[..., 8:16, 8:16] = 1
+    wanted = torch.tensor([[1.0, -1.0, -1.0], [-1.0, -1.0, 1.0]])[:, :, None, None]
+    optimizer = torch.optim.Adam(retouch.tint.parameters(), 1e-2)
+    for step in range(200):
+        picture = torch.rand(2, 3, 1, 1, generator=torch.Generator().manual_seed(step)).expand(2, 3, 64, 64)
+        off = (retouch.tinted(picture, outlines, words) - wanted)[..., 18:30, 18:30].square().mean()
+        optimizer.zero_grad()
+        off.backward()
+        optimizer.step()
+    assert off < 0.01
+    away = (retouch.tinted(picture, outlines, words) - picture).abs()
+    assert away[..., 40:].max() == 0
