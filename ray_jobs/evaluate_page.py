@@ -15,6 +15,7 @@ from evaluation.results import MADE, RIGHT, TOLERANCES
 from evaluation.rules import ANALYSIS, CHOOSING, JUDGING, rules
 from evaluation.spatial import NAMED
 from ray_jobs.config_evaluate import EvaluateConfig
+from ray_jobs.evaluate_trade import trade_off
 from ray_jobs.gallery import thumbnail
 from ray_jobs.templates import template
 from shards.images import decode
@@ -83,7 +84,8 @@ def write(
     }  # fmt: skip
     run.write_report_json(report)
     cards = {one.name: _cards(run, one, config, folders) for one in sets if one.name in found}
-    run.write_report_html(render(report, cards))
+    trades = {name: trade_off(config.editors, of["editors"], _CURVE, _COLOURS) for name, of in whole.items()}
+    run.write_report_html(render(report, cards, trades))
     return report
 
 
@@ -131,7 +133,7 @@ def _rows(run: Run, folder: str) -> list[dict[str, Any]]:
     ]
 
 
-def render(report: Mapping[str, Any], cards: Mapping[str, Sequence[Card]]) -> str:
+def render(report: Mapping[str, Any], cards: Mapping[str, Sequence[Card]], trades: Mapping[str, Any]) -> str:
     curves = {name: curve(found["editors"]) for name, found in report["sets"].items()}
     page = template(
         "evaluate_page.html",
@@ -141,6 +143,7 @@ def render(report: Mapping[str, Any], cards: Mapping[str, Sequence[Card]]) -> st
         report=report,
         cards=cards,
         curves=curves,
+        trades=trades,
         colours=_COLOURS,
         meanings=_MEANINGS,
         size=_CURVE,

@@ -16,6 +16,7 @@ from ray_jobs import evaluate, evaluate_page
 from ray_jobs.config import ConfigError, check
 from ray_jobs.config_evaluate import EvaluateConfig
 from ray_jobs.evaluate import Frozen, hold_to_budget, identity, made_of, routes, table
+from ray_jobs.evaluate_trade import trade_off
 from ray_jobs.progress import Counted, Progress
 from shards.tables import from_rows
 from shards.units import Unit
@@ -122,6 +123,31 @@ def test_the_page_shows_the_table_and_the_same_edits_by_every_editor(tmp_path):
     assert "first" in text and "100.0%" in text and f"sha256 {one.digest[:16]}" in text
 
 
+def test_editors_that_differ_in_their_text_scale_alone_are_one_line(tmp_path):
+    def measured(direction: float, image: float) -> dict:
+        return {"clip_direction": {"mean": direction}, "clip_image": {"mean": image}}
+
+    folder = tmp_path / "model"
+    folder.mkdir()
+    own = {"kind": "instruct_pix2pix", "models": [str(folder)]}
+    editors = configured(
+        tmp_path,
+        editors=BOUNDS | {"high": own | {"text": 9}, "low": own | {"text": 2}, "other": own | {"steps": 3}},
+    ).editors
+    figures = {
+        "low": measured(0.1, 0.9), "high": measured(0.3, 0.7), "other": measured(0.2, 0.8),
+        "oracle": {"clip_direction": None, "clip_image": None},
+    }  # fmt: skip
+    found = trade_off(editors, figures, (100, 50), ("red", "blue"))
+    assert [[point["name"] for point in line["points"]] for line in found["lines"]] == [
+        ["low", "high"],
+        ["other"],
+    ]
+    low, high = found["lines"][0]["points"]
+    assert 0 < low["x"] < high["x"] < 100 and 0 < low["y"] < high["y"] < 50, "right is as told, up is alike"
+    assert trade_off(editors, {"oracle": figures["oracle"]}, (100, 50), ("red",)) is None
+
+
 def test_progress_speaks_of_edits():
     counted = Counted("edits", "right", ("wrong", "failed"), ("right", "wrong", "failed"))
     now = [0.0]
@@ -213,7 +239,7 @@ def test_hosted_editors_are_not_asked_before_somebody_allowed_what_they_cost(tmp
     config = configured(tmp_path, editors=BOUNDS | hosted)
     plan = routes(config, [one])
     with pytest.raises(
-        ConfigError, match=r"--spend: hosted editors cost up to 3\.00, and 2\.99 may be spent"
+        ConfigError, match=r"--spend: hosted editors cost up to 3\.00 in all, and 2\.99 may be spent"
     ):
         hold_to_budget(run, config, plan, 2.99)
     hold_to_budget(run, config, plan, 3.0)

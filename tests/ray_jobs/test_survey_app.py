@@ -307,7 +307,8 @@ def test_in_a_browser_by_keyboard_alone(address, votes, language, width):
         for number in range(1, 4):
             page.get_by_text(WORDS[language]["of"].format(number=number, count=TASKS)).wait_for()
             assert page.locator("html").get_attribute("lang") == language
-            page.wait_for_function("[...document.images].every(one => one.complete && one.naturalWidth > 0)")
+            page.wait_for_load_state("load")  # pictures come after the words
+            assert page.evaluate("[...document.images].every(one => one.complete && one.naturalWidth > 0)")
             assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
             for question in QUESTIONS:
                 page.get_by_role("group", name=question.text[language]).get_by_role("radio").first.press(

@@ -95,6 +95,36 @@ def test_a_picture_that_is_brought_as_a_whole_arrives_wherever_it_is_from_within
     assert torch.allclose(got.would_be(PIXELS)[..., 18:], PIXELS[..., 2:-16], atol=1e-3)
 
 
+def test_in_training_masks_tell_what_is_brought_and_gone_where_they_are_known():
+    """What was drawn is elsewhere."""
+    mask = torch.zeros(1, READS, 32, 32)
+    mask[0, 0, 20:26, 3:9] = 1
+    moved, still = does("told", "carries", "leaves", "vacates"), coordinates(8, 8).expand(1, READS, 64, 2)
+    maps = torch.zeros(1, READS, 64)
+    told, untold = (
+        bring(PIXELS, still, maps, drawn(3, 6, 7), moved, (8, 8), truth) for truth in (mask, mask * 0)
+    )
+    assert torch.equal(told.leaving[0], mask[0, 0]) and torch.allclose(
+        told.arriving[0], mask[0, 0], atol=1e-5
+    )
+    assert untold.leaving[0, 8, 5] > 0.9 and untold.leaving[0, 22, 5] < 0.1
+
+
+def test_an_outline_that_is_half_sure_is_taken_for_one():
+    unsure = Outlined(torch.tensor([0]), drawn(3, 6, 7).logits / 18 - 0.25)  # one half, 0.32 elsewhere
+    sources = coordinates(8, 8).expand(1, READS, 64, 2)
+    some = bring(PIXELS, sources, torch.zeros(1, READS, 64), unsure, does("told", "leaves"), (8, 8))
+    assert some.leaving[0, 8, 5] > 0.85 and some.leaving[0, 25, 25] < 0.35
+
+
+def test_what_stays_and_looks_otherwise_is_told_by_its_step():
+    colored, moved = brought("told", "leaves"), brought("told", "carries", "leaves", "vacates")
+    assert torch.equal(colored.tinted, colored.leaving) and not moved.tinted.any()
+    steps = colored.all_of_steps(colored.tinted, MAX_STEPS)
+    assert steps.shape == (1, MAX_STEPS, 32, 32)
+    assert torch.equal(steps[0, 0], colored.tinted[0]) and not steps[0, 1:].any()
+
+
 def test_where_there_is_no_read_outlines_tell_nothing():
     got = brought("carries", "leaves", "vacates")
     assert not got.prior().any() and not got.told.any()
