@@ -17,18 +17,26 @@ from trainer.retouch import filled
 
 _DOUBT, _SOME = 0.1, 1e-4  # of outlines
 _SURE, _RATHER = 3.0, 1.5  # of outlines' logits: what they are times, and what is added
+_WIDER = (
+    5,
+    3,
+)  # places across, of what is gone and of what looks otherwise: edges are mixed with what is behind
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Brought:
     """What m reads bring to b edits. of: (m,), whose they are. slot: (m,), which of its own edit's. slots: the most
     that an edit has, at least one. kind: (m,), which of all that there can be. pixels: (m, 3, H, W). inside: (m, H, W),
-    1 where that is from the picture. maps: (m, h, w), of the things that are read, as they arrive. leaving, arriving:
-    (m, FINE h, FINE w), outlines of things that leave, and of those that are brought as they look now, where they will
-    be; 0 where none does. Of a picture that is brought as a whole all that is from within it arrives. tinted: the same
-    of things that stay and look otherwise. hole: (b, 1, FINE h, FINE w), where nothing is to be seen any more
-    of what left. told: (b,) bool, which edits have reads. drawn: (b,)
-    bool, whether all this tells what changes."""
+    1 where that is from the picture. maps: (m, h, w), of the things that are read, as they arrive. framed: (m,) bool,
+    of a whole picture.
+
+    Outlines, (m, FINE h, FINE w), 0 to 1: leaving, of things that leave, somewhat widened, and all of a picture that is
+    brought as a whole; arriving, of those that are brought as they look now, where they will be, and of a whole picture
+    all that is from within it; tinted, of things that stay and look otherwise. Of all reads, (b, 1, FINE h, FINE w):
+    gone, where nothing is to be seen any more of what left, and hole, of that, where nothing arrives.
+
+    told: (b,) bool, edits that are told something. drawn: (b,) bool, whether all this tells what changes.
+    """
 
     of: Tensor
     slot: Tensor
@@ -40,6 +48,8 @@ class Brought:
     leaving: Tensor
     arriving: Tensor
     tinted: Tensor
+    framed: Tensor
+    gone: Tensor
     hole: Tensor
     told: Tensor
     drawn: Tensor
@@ -71,16 +81,18 @@ class Brought:
         return likely * self.drawn[:, None, None, None]
 
     def would_be(self, source: Tensor) -> Tensor:
-        """(b, 3, H, W), by the outlines alone: the source, what arrives in front of it, and the holes filled. source:
-        (b, 3, H, W)."""
-        most = sized(self.all_of(self.arriving).amax(dim=1)[:, None], source.shape[-2:])
-        each = sized(self.arriving[:, None], source.shape[-2:]) + _SOME
+        """(b, 3, H, W), by the outlines alone: the source, its holes filled, and what arrives laid upon it. A whole
+        picture goes on beyond its edges as it ends. source: (b, 3, H, W)."""
+        size, around = source.shape[-2:], filled(sized(source, self.gone.shape[-2:]), 1 - self.gone)
+        gone = sized(self.gone, size)
+        base = (1 - gone) * source + gone * sized(around, size)
+        most = sized(self.all_of(self.arriving).amax(dim=1)[:, None], size)
+        most = torch.maximum(most, self.all_of(self.framed.to(most)).amax(dim=1)[:, None, None, None])
+        each = sized(self.arriving[:, None], size) + _SOME
         shares = torch.zeros_like(most).index_add(0, self.of, each)
         brought = torch.zeros_like(source).index_add(0, self.of, each * self.pixels)
-        laid: Tensor = (1 - most) * source + most * brought / shares.clamp_min(_SOME)
-        around = filled(sized(laid, self.hole.shape[-2:]), 1 - self.hole)
-        hole = sized(self.hole, source.shape[-2:])
-        return (1 - hole) * laid + hole * sized(around, source.shape[-2:])
+        laid: Tensor = (1 - most) * base + most * brought / shares.clamp_min(_SOME)
+        return laid
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,11 +116,13 @@ def bring(
     outlined: Outlined,
     does: Does,
     size: tuple[int, int],
+    spoken: Tensor,
     truth: Tensor | None = None,
 ) -> Brought:
     """Of the reads that there are; where an edit has none, nothing. One at least, so that all batches do the same.
 
-    pixels: (b, 3, H, W). sources: (b, R, h w, 2). maps: (b, R, h w), as they arrive. size: (h, w). truth: in
+    pixels: (b, 3, H, W). sources: (b, R, h w, 2). maps: (b, R, h w), as they arrive. size: (h, w). spoken: (b,)
+    bool, edits that are told something, if nothing that is there. truth: in
     training, (b, R, FINE h, FINE w), what things do cover; zeros where that is not known.
     """
     count, many = does.told.shape
@@ -131,17 +145,25 @@ def bring(
     )
     arriving = carried(things[:, None], there)[0][:, 0, 0] * carries
     arriving = arriving + sized(inside[:, None], things.shape[-2:])[:, 0] * frames
-    vacated, covered = drawn.new_zeros(2, count * many, 1, *things.shape[1:])
-    vacated[rows, 0], covered[rows, 0] = things * vacates, arriving
-    vacated, covered = (torch.unflatten(part, 0, (count, many)).amax(dim=1) for part in (vacated, covered))
-    # Somewhat wider than what left, whose edge is mixed with what is behind.
-    hole = (1.5 * F.max_pool2d(vacated, 3, 1, 1)).clamp(max=1) * (1 - covered)
+    gone, other = (_widened(things, by) for by in _WIDER)
+    left = torch.maximum(torch.where(vacates, gone, other) * leaves, frames.to(things))
+    vacated, covered = drawn.new_zeros(2, count * many, *things.shape[1:])
+    vacated[rows], covered[rows] = gone * vacates, arriving
+    vacated, covered = (
+        torch.unflatten(part, 0, (count, many)).amax(dim=1)[:, None] for part in (vacated, covered)
+    )
+    hole = vacated * (1 - covered)
     some = (does.told & (does.carries | does.leaves | does.frames)).any(dim=1)
     # Of a whole picture and things in it, either says too much.
     alone = ~(does.told & does.frames).any(dim=1) | (does.told.sum(dim=1) == 1)
     return Brought(
         of, slot, max(1, int(does.told.sum(dim=1).max())), kind, brought, inside,
-        torch.unflatten(maps.flatten(0, 1)[rows], 1, size), things * leaves, arriving, things * (leaves & ~vacates),
-        hole,
-        does.told.any(dim=1), some & alone,
+        torch.unflatten(maps.flatten(0, 1)[rows], 1, size), left, arriving, things * (leaves & ~vacates),
+        frames[:, 0, 0], vacated, hole,
+        spoken, some & alone,
     )  # fmt: skip
+
+
+def _widened(outlines: Tensor, by: int) -> Tensor:
+    """(m, h, w), by so many places across."""
+    return F.max_pool2d(outlines[:, None], by, 1, by // 2)[:, 0]

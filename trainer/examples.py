@@ -132,7 +132,9 @@ def squeezed(rgb: Pixels, side: int) -> Pixels:
 
 
 def _masks(row: Mapping[str, Any], places: int) -> Masks:
-    named = [[(step["subject"],), (step["reference"],)] for step in row["operations"] or ()]
+    named = [
+        [(step["subject"],), (step["reference"], step["reference2"])] for step in row["operations"] or ()
+    ]
     return _covered(row, "objects_before", named, places)
 
 
@@ -140,12 +142,18 @@ def _landings(row: Mapping[str, Any], places: int) -> Masks:
     """Of a step that makes things those; of a swap both; else the subject."""
     named = [
         [
-            step["objects"] if step["kind"] in _MAKES else (step["subject"],),
+            _made(step) if step["kind"] in _MAKES else (step["subject"],),
             (step["reference"],) if step["kind"] == "swap" else (),
         ]
         for step in row["operations"] or ()
     ]
     return _covered(row, "objects_after", named, places)
+
+
+def _made(step: Mapping[str, Any]) -> Sequence[str | None]:
+    """Of copies the first: what is brought to one place cannot be brought to two."""
+    made: Sequence[str | None] = step["objects"] or ()
+    return made[:1] if step["kind"] == "duplicate" else made
 
 
 def _covered(

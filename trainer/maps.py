@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -141,3 +141,23 @@ def closed(width: int, out: int) -> nn.Linear:
     nn.init.zeros_(gate.weight)
     nn.init.zeros_(gate.bias)
     return gate
+
+
+class _Kept(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, wanted: Tensor, low: float, high: float) -> Tensor:
+        ctx.save_for_backward(wanted)
+        ctx.ends = low, high
+        return wanted.clamp(low, high)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        (wanted,), (gradient,), (low, high) = ctx.saved_tensors, gradients, ctx.ends
+        outward = ((wanted <= low) & (gradient > 0)) | ((wanted >= high) & (gradient < 0))
+        return torch.where(outward, 0, gradient), None, None
+
+
+def kept(wanted: Tensor, low: float, high: float) -> Tensor:
+    """Between the ends. There a gradient passes if it leads back, so that what was pushed out comes back, and is not
+    pushed on."""
+    return cast(Tensor, cast(Any, _Kept).apply(wanted, low, high))

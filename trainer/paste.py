@@ -26,14 +26,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trainer.brought import Brought
-from trainer.maps import FINE, NARROW, Residual, fine, sized
+from trainer.maps import FINE, NARROW, Residual, fine, kept, sized
 from trainer.objective import Objective
 from trainer.retouch import Retouch
 
@@ -148,7 +148,8 @@ class Sharing(nn.Module):
     def __init__(self, width: int, tokens: int, values: int, reads: int) -> None:
         super().__init__()
         self.place, self.token = nn.Conv2d(width, _HIDDEN, 1), nn.Linear(tokens, _HIDDEN)
-        self.value = nn.Linear(values, _HIDDEN)
+        # What differs between phrases is a small part of their states.
+        self.value = nn.Sequential(nn.LayerNorm(values), nn.Linear(values, _HIDDEN))
         self.spot = nn.ModuleList(nn.Linear(2 * _HIDDEN, _HIDDEN) for _ in range(2))
         self.look = nn.Sequential(Residual(_HIDDEN), Residual(_HIDDEN), nn.GroupNorm(8, _HIDDEN), nn.SiLU())
         self.retouch = Retouch(_HIDDEN, 2 * _HIDDEN)
@@ -199,7 +200,7 @@ class Sharing(nn.Module):
         spreads = self.spreads.exp().clamp_min(_LEAST)
         spreads = torch.cat([spreads[:1], spreads[1:2].expand(brought.slots), spreads[2:]])
         # Ten times, so that a rate of learning that suits other weights opens it within some hundred steps.
-        opened = cast(Any, _Kept).apply(10 * self.opened) * brought.told
+        opened = kept(10 * self.opened, 0.0, 1.0) * brought.told
         return Paste(
             source,
             brought.all_of(brought.pixels),
@@ -208,22 +209,6 @@ class Sharing(nn.Module):
             spreads.expand(len(cells), -1)[..., None, None],
             opened[:, None, None, None],
         )
-
-
-class _Kept(torch.autograd.Function):
-    """Between 0 and 1. At the ends a gradient passes if it leads back, so that what was pushed out comes back, and is
-    not pushed on."""
-
-    @staticmethod
-    def forward(ctx: Any, wanted: Tensor) -> Tensor:
-        ctx.save_for_backward(wanted)
-        return wanted.clamp(0, 1)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        (wanted,), (gradient,) = ctx.saved_tensors, gradients
-        outward = ((wanted <= 0) & (gradient > 0)) | ((wanted >= 1) & (gradient < 0))
-        return torch.where(outward, 0, gradient)
 
 
 def share_loss(paste: Paste, truth: Tensor, told: Tensor) -> Tensor:

@@ -4,8 +4,8 @@ Holes are first filled from what is around them, coarse to fine (pull-push, Gort
 toned: each place's colour becomes an affine function of itself (as local affine models of colour, Gharbi et al. 2017,
 "Deep bilateral learning"), which a small U-Net draws by what is to be done there. So a ball that becomes red keeps its
 light and its texture, and a floor its grain. It begins as no change at all. What words say of a thing's looks, a new
-colour, a material, is such a function too, of the words alone, inside its outline: of eight colours that is soon
-learned, and the U-Net sees what comes of it.
+colour, a material, is such a function too, inside its outline, of the words and the colour that it has alone: that is
+soon learned, and the U-Net sees what comes of it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trainer.maps import NARROW, sized
+from trainer.maps import NARROW, kept, sized
 
 _WIDTHS = (NARROW, 48, 64, 96)  # of each level, half as large as the one before
 _TONES, _HIDDEN = 12, 64  # of an affine function of three colours
@@ -29,7 +29,7 @@ class Retouch(nn.Module):
 
     def __init__(self, width: int, told: int) -> None:
         super().__init__()
-        self.tint = nn.Sequential(nn.Linear(told, _HIDDEN), nn.SiLU(), nn.Linear(_HIDDEN, _TONES))
+        self.tint = nn.Sequential(nn.Linear(told + 3, _HIDDEN), nn.SiLU(), nn.Linear(_HIDDEN, _TONES))
         nn.init.zeros_(cast(Tensor, self.tint[-1].weight))
         nn.init.zeros_(cast(Tensor, self.tint[-1].bias))
         self.enter = _conv(3 + 3 + 1 + 1, NARROW)  # as it is, as it would be, holes, and what arrives
@@ -39,15 +39,17 @@ class Retouch(nn.Module):
         self.cell = nn.Conv2d(width, _WIDTHS[2], 1)
         self.up = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in itertools.pairwise(_WIDTHS))
         self.mix = nn.ModuleList(_conv(a, a) for a in _WIDTHS[:-1])
-        self.tone = nn.Conv2d(NARROW, _TONES, 1)
+        self.even, self.tone = nn.LayerNorm(NARROW), nn.Conv2d(NARROW, _TONES, 1)
         nn.init.zeros_(self.tone.weight)
         nn.init.zeros_(cast(Tensor, self.tone.bias))
 
     def tinted(self, picture: Tensor, outlines: Tensor, todo: Tensor) -> Tensor:
         """(b, 3, H, W), with things as words say that they look. picture: (b, 3, H, W). outlines: (b, s, FINE h, FINE
         w). todo: (b, s, told)."""
-        tones = torch.einsum("bshw,bst->bthw", sized(outlines, picture.shape[-2:]), self.tint(todo))
-        return toned(picture, tones)
+        shapes = sized(outlines, picture.shape[-2:])
+        whole = shapes.sum(dim=(2, 3)).clamp_min(1)[..., None]
+        seen = torch.einsum("bshw,bchw->bsc", shapes, picture) / whole  # what colour it has
+        return toned(picture, torch.einsum("bshw,bst->bthw", shapes, self.tint(torch.cat([todo, seen], -1))))
 
     def forward(
         self, source: Tensor, would_be: Tensor, hole: Tensor, arriving: Tensor, cells: Tensor
@@ -64,14 +66,15 @@ class Retouch(nn.Module):
         for up, mix in zip(reversed(self.up), reversed(self.mix), strict=True):
             below = levels.pop()
             drawn = mix(below + sized(up(drawn), below.shape[-2:]))
-        return toned(would_be, sized(self.tone(drawn), would_be.shape[-2:]))
+        tones = self.tone(self.even(drawn.movedim(1, -1)).movedim(-1, 1))
+        return toned(would_be, sized(tones, would_be.shape[-2:]))
 
 
 def toned(picture: Tensor, tones: Tensor) -> Tensor:
-    """(b, 3, h, w) with an affine function of the colour added. tones: (b, 12, h, w), by which colour, and by none, of
-    which."""
+    """(b, 3, h, w), -1 to 1, with an affine function of the colour added. tones: (b, 12, h, w), by which colour, and by
+    none, of which."""
     tones = torch.unflatten(tones, 1, (4, 3))
-    return picture + (tones[:, :3] * picture[:, :, None]).sum(dim=1) + tones[:, 3]
+    return kept(picture + (tones[:, :3] * picture[:, :, None]).sum(dim=1) + tones[:, 3], -1.0, 1.0)
 
 
 def filled(picture: Tensor, known: Tensor) -> Tensor:

@@ -56,7 +56,7 @@ _NEAR = 0.08  # shares of the picture: how far from the point that words mean a 
 # Where a relation puts things, from where the reference is: shares of the picture, to be learned on from here.
 _BESIDE = {
     "left_of": (-0.25, 0.0), "right_of": (0.25, 0.0), "in_front_of": (0.0, 0.15), "behind": (0.0, -0.12),
-    "on": (0.0, -0.18), "next_to": (0.2, 0.0), "between": (0.15, 0.0),
+    "on": (0.0, -0.18), "next_to": (0.2, 0.0), "between": (0.0, 0.0),
 }  # fmt: skip
 
 
@@ -236,7 +236,8 @@ class SpatialEncoder(nn.Module):
         landings = None
         if self.parts.land:
             landed = self._landed(words, found, seen, soft, sources, targets, points, size)
-            sources, rows = onto(sources, where, landed, words, points, size, masks)
+            sources, rows, middles = onto(sources, where, landed, words, points, size, masks)
+            landed = replace(landed, placed=rows, middles=middles)
             # What was found lands as it is read, what is new as it is drawn.
             drawn = silhouettes(landed.maps).to(soft.dtype)
             landings = torch.zeros_like(soft).flatten(0, 1).index_copy(0, landed.rows, drawn)
@@ -320,8 +321,8 @@ class SpatialEncoder(nn.Module):
         away = (points - targets.flatten(0, 1)[rows][:, None]).square().sum(dim=-1)
         hints = torch.stack([own, guess, other, torch.exp(-away / (2 * _NEAR**2))], dim=-1)
         tokens = found[of, kind % MAX_STEPS, kind // MAX_STEPS]
-        logits, grows = self.land(seen[of], tokens, hints, size)
-        return Landed(rows, logits, logits.softmax(dim=-1), grows)
+        logits, grows, shift = self.land(seen[of], tokens, hints, size)
+        return Landed(rows, logits, logits.float().softmax(dim=-1), grows, shift)
 
     def _read(
         self,
@@ -393,8 +394,11 @@ class SpatialEncoder(nn.Module):
             return torch.from_numpy(some.transpose(0, 2, 1).reshape(told.shape)).to(told.device)
 
         frames = np.stack([words.frames, np.zeros_like(words.frames)], axis=2)
+        there = words.grounded | np.stack([words.of_frame, np.zeros_like(words.of_frame)], axis=2)
+        spoken = told.any(dim=1)
+        told = told & by_read(there)  # what is yet to come is not brought
         does = (by_read(some) for some in (words.carries, words.leaves, words.vacates, frames))
-        return bring(pixels, sources, maps, outlined, Does(told, *does), size, true)
+        return bring(pixels, sources, maps, outlined, Does(told, *does), size, spoken, true)
 
 
 def _by_read(maps: Tensor) -> Tensor:

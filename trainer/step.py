@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from trainer.examples import Example
 from trainer.frozen import Frozen
 from trainer.geometry import Truth, growth, located
-from trainer.landing import growth_loss
+from trainer.landing import growth_loss, shift_loss
 from trainer.latents import OpenLatents
 from trainer.maps import FINE, map_loss
 from trainer.model import SpatialEditor
@@ -65,8 +65,8 @@ class StepSettings:
     """drop: the odds that the text, the picture, and both are left out (Brooks et al. 2023: 5% each). gamma, floor: as
     `Objective.loss_weights`. grounding: what the loss of grounding counts. bare: what the UNet's own prediction counts,
     before anything is pasted: guidance is between such predictions, everywhere. masked: the odds that masks tell where
-    things are and will be, not what was found. shuffled: steps of the words go to other examples of the batch, to see
-    what they are worth."""
+    things are and will be, not what was found, while finding is learned; taught: while edits are. shuffled: steps of
+    the words go to other examples of the batch, to see what they are worth."""
 
     drop: float = 0.05
     gamma: float | None = None
@@ -74,6 +74,7 @@ class StepSettings:
     grounding: float = 0.05
     bare: float = 0.1
     masked: float = 0.8
+    taught: float = 0.5
     shuffled: bool = False
 
 
@@ -185,7 +186,7 @@ def loss_of(
         phrases=batch.phrases,
         seen=batch.source,
         shown=_shown(batch, encode),
-        truth=None if settings.shuffled else _told(batch, settings, drawn),
+        truth=None if settings.shuffled else _told(batch, settings.taught, drawn),
     )
     wanted = objective.target(batch.target, noise, steps).float()
     weights = objective.loss_weights(steps, settings.gamma, settings.floor)
@@ -205,10 +206,9 @@ def loss_of(
     return Losses(total + settings.grounding * found, learned.detach(), found.detach())
 
 
-def _told(batch: Batch, settings: StepSettings, drawn: torch.Generator) -> Truth:
-    return batch.truth.told(
-        (torch.rand(len(batch), generator=drawn) < settings.masked).to(batch.source.device)
-    )
+def _told(batch: Batch, odds: float, drawn: torch.Generator) -> Truth:
+    told = torch.rand(len(batch), generator=drawn) < odds
+    return batch.truth.told(told.to(batch.source.device))
 
 
 def _found(
@@ -218,16 +218,22 @@ def _found(
     UNet says of the last, of the samples that are spoken to, (b,) bool."""
     if context.logits is None:
         return None
-    found = map_loss(context.logits.flatten(3), batch.masks.flatten(3))
+    # What words do not name is not to be found by them.
+    grounded = torch.from_numpy(arrays(list(batch.words)).grounded).to(batch.source)
+    found = map_loss(context.logits.flatten(3), batch.masks.flatten(3) * grounded[..., None])
     if context.landed is not None:
         masks = pooled(batch.landings).transpose(1, 2).flatten(3).flatten(0, 2)
         rows = context.landed.rows
         found = found + map_loss(context.landed.logits, masks[rows])
         said = arrays(list(batch.words)).scale[..., 0]
         scale = torch.from_numpy(np.concatenate([said, np.ones_like(said)], axis=1)).to(masks).flatten()
-        was, will = (located(part).by_read().of(rows) for part in (batch.outlines, batch.landings))
+        before, after = (located(part).by_read() for part in (batch.outlines, batch.landings))
+        was, will = before.of(rows), after.of(rows)
         both = was.known & will.known
         found = found + growth_loss(context.landed, growth(was, will), both, scale[rows].abs())
+        if context.landed.placed is not None:
+            will = after.of(context.landed.placed)
+            found = found + shift_loss(context.landed, will.middle, will.known)
     if context.outlined is not None:
         outlines = batch.outlines.transpose(1, 2).flatten(0, 2)
         found = found + outline_loss(context.outlined, outlines[context.outlined.rows])
@@ -252,7 +258,7 @@ def finding_loss_of(editor: Any, batch: Batch, settings: StepSettings, drawn: to
         phrases=batch.phrases,
         seen=batch.source,
         shown=_shown(batch, None),
-        truth=_told(batch, settings, drawn),
+        truth=_told(batch, settings.masked, drawn),
     )
     found = _found(context, batch)
     assert found is not None, "finding is taught to editors with grounding alone"

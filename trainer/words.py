@@ -6,6 +6,7 @@ Comes from the words alone; nothing of a scene is known here, at training as lit
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -53,9 +54,9 @@ VACATING = (*CARRYING, "remove")  # kinds after which something else is seen whe
 # Whatever somebody says, a model gets numbers of the size that it was taught with.
 _MOST, _LARGEST = 12.0, 20.0
 # Shares of the picture that a metre and a degree of the camera are about; by how much, only the picture tells.
-_METRE, _DEGREE = 0.25, 1 / 50
+_METRE, _DEGREE, _DEGREE_UP = 0.25, 0.0208, 0.0245
 # What an open extent is taken for: the middle of what the sampler draws for it, as shares of the picture.
-_SLIGHT, _OPEN = 0.06, 0.15
+_SLIGHT, _OPEN, _OPEN_PAN = 0.05, 0.11, 0.125
 _SLIGHT_FACTOR, _OPEN_FACTOR = 1.15, 1.4
 _AMOUNT_SCALE = {
     "percent_width": 100,
@@ -74,7 +75,8 @@ BY_SHIFT, TO_POINT, TO_REFERENCE = range(3)
 @dataclass(frozen=True, slots=True)
 class Step:
     """One typed operation. ids: by `FIELD_SIZES`. numbers: by `NUMBERS`. phrases: of the subject, the reference, the
-    second reference, and the value that is no word of space ("red", "metal"); English, None where there is none.
+    second reference, and of what it will be, where a value says that which is no word of space ("the red ball");
+    English, None where there is none.
 
     The rest is the operation as a map of the plane, as far as words tell: what is at `p` afterwards came from
     `c + (p - t) / scale`, where `c` is the middle of the subject (of the picture, if `of_frame`) and `t` is where it
@@ -109,6 +111,11 @@ class Step:
         """Whether what is seen where the subject is will be something else, unless something arrives."""
         named = self.ids[0] > 0 and self.phrases[0] is not None
         return named and not self.of_frame and self.kind not in (*NEW, "duplicate")
+
+    @property
+    def anchored(self) -> bool:
+        """Whether its subject grows where it stands: its foot stays."""
+        return self.ids[0] > 0 and self.kind == "resize"
 
     @property
     def vacates(self) -> bool:
@@ -198,11 +205,10 @@ def _step(said: Instruction, lexicon: Lexicon) -> Step:
     elif said.reference is not None and said.kind in ("relate", "swap", "align", "add"):
         target = TO_REFERENCE
     named = (_phrase(words, said, lexicon) for words in (said.subject, said.reference, said.reference2))
-    value = None if said.value is None or said.value in VALUES else said.value.replace("_", " ")
     return Step(
         ids,
         numbers,
-        (*named, value),  # type: ignore[arg-type]
+        (*named, _becomes(said, lexicon)),  # type: ignore[arg-type]
         target,
         (-1.0, 1.0) if mirrored else (factor, factor),
         said.kind in ("zoom", "pan", "orbit") or (mirrored and said.subject is None),
@@ -221,6 +227,22 @@ def _phrase(words: Expression | None, said: Instruction, lexicon: Lexicon) -> st
         return None
 
 
+def _becomes(said: Instruction, lexicon: Lexicon) -> str | None:
+    """What it will be, in words: "the red ball". A text encoder tells "red" from "blue" by what is red."""
+    if said.value is None or said.value in VALUES:
+        return None
+    if said.subject is not None and said.kind in ("recolor", "material"):
+        color, material = said.subject.color, said.subject.material
+        if said.kind == "recolor":
+            color = said.value
+        else:
+            material = said.value
+        with suppress(SpatialError):
+            one = Expression(said.subject.noun, color=color, material=material)
+            return say_expression(one, "en", article="the", lexicon=lexicon)
+    return f"make it {said.value.replace('_', ' ')}"
+
+
 def _extent(said: Instruction, slight: float, usual: float) -> float:
     return slight if said.vagueness is not None else usual
 
@@ -233,9 +255,10 @@ def _shift(said: Instruction) -> tuple[float, float]:
     if said.unit in ("percent_width", "percent_height"):
         by = (said.amount or 0) / 100
     elif said.amount is not None:
-        by = said.amount * (_METRE if said.unit == "metre" else _DEGREE)
+        degree = _DEGREE if x else _DEGREE_UP
+        by = said.amount * (_METRE if said.unit == "metre" else degree)
     else:
-        by = _extent(said, _SLIGHT, _OPEN)
+        by = _extent(said, _SLIGHT, _OPEN_PAN if said.kind == "pan" else _OPEN)
     sign = -1 if said.kind == "pan" else 1  # a camera that turns left shows everything further right
     return sign * x * by, sign * y * by
 
@@ -273,8 +296,8 @@ class WordArrays:
     subject and reference are something to be found in the source. lands: (b, s, 2) bool, whether they will be somewhere
     by what the step does to them. exact: (b, s) bool, whether the subject's shift is what the words say.
     carries, leaves, vacates: (b, s, 2) bool, whether subject and reference are brought to where they will be, leave
-    where they are, and are not to be seen there any more. frames: (b, s) bool, whether the whole picture is brought
-    somewhere."""
+    where they are, and are not to be seen there any more. frames, anchored: (b, s) bool, whether the whole picture is
+    brought somewhere, and whether the subject's foot stays where it is."""
 
     present: NDArray[np.bool_]
     ids: NDArray[np.int64]
@@ -291,6 +314,7 @@ class WordArrays:
     leaves: NDArray[np.bool_]
     vacates: NDArray[np.bool_]
     frames: NDArray[np.bool_]
+    anchored: NDArray[np.bool_]
     texts: tuple[str, ...]
 
 
@@ -303,6 +327,7 @@ def arrays(batch: list[Words]) -> WordArrays:
         np.zeros(shape, bool), np.zeros(shape, bool), np.full((*shape, 4), -1, np.int64),
         np.zeros((*shape, 2), bool), np.zeros((*shape, 2), bool), np.zeros(shape, bool),
         np.zeros((*shape, 2), bool), np.zeros((*shape, 2), bool), np.zeros((*shape, 2), bool), np.zeros(shape, bool),
+        np.zeros(shape, bool),
         tuple(dict.fromkeys(p for words in batch for step in words.steps for p in step.phrases if p is not None)),
     )  # fmt: skip
     number = {text: n for n, text in enumerate(made.texts)}
@@ -325,5 +350,5 @@ def arrays(batch: list[Words]) -> WordArrays:
             made.carries[at] = step.carries and not step.of_frame, step.swaps
             made.leaves[at] = step.leaves, step.swaps
             made.vacates[at] = step.vacates, step.swaps
-            made.frames[at] = step.frames
+            made.frames[at], made.anchored[at] = step.frames, step.anchored
     return made

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from shards.tables import from_rows
 from tests.datasets import pair
 from tests.trainer.editors import batch, shown, tiny_editor
 from trainer.examples import Seen, example
-from trainer.landing import Landed, growth_loss
+from trainer.landing import Landed, growth_loss, shift_loss
 from trainer.maps import FINE, map_loss
 from trainer.spatial_attention import MAX_STEPS, READS, Parts
 from trainer.words import arrays, read
@@ -52,7 +53,9 @@ def test_what_is_read_lies_on_the_map_of_where_it_will_be(monkeypatch):
     encoder = tiny_editor(ALL).spatial
     before, after = square(2, 2, 4), square(7, 7, 8)
     picture = before.reshape(1, 1, 16, 16) * torch.ones(1, 4, 1, 1)
-    monkeypatch.setattr(encoder.land, "forward", lambda *_: (after[None] * 30, torch.tensor([2.0]).log()))
+    monkeypatch.setattr(
+        encoder.land, "forward", lambda *_: (after[None] * 30, torch.tensor([2.0]).log(), torch.zeros(1, 2))
+    )
     # Finds it for sure: what is looked for is the square, at each place.
     monkeypatch.setattr(encoder.query, "forward", lambda found: torch.ones(*found.shape[:-1], 1))
     monkeypatch.setattr(encoder.key, "forward", lambda _: before[None, :, None] * 342.0 * 32**0.5)
@@ -81,7 +84,17 @@ def test_the_loss_of_growth_is_that_to_the_growth_of_the_masks():
 
 def landed(growth: torch.Tensor) -> Landed:
     maps = torch.ones(1, 256) / 256
-    return Landed(torch.zeros(1, dtype=torch.long), maps.log(), maps, growth)
+    return Landed(torch.zeros(1, dtype=torch.long), maps.log(), maps, growth, torch.zeros(1, 2))
+
+
+def test_the_loss_of_a_shift_is_how_far_the_middle_is_off():
+    at = torch.tensor([[0.4, 0.6], [0.1, 0.1]])
+    one = replace(landed(torch.zeros(1)), placed=torch.arange(2), middles=at)
+    known = torch.tensor([True, False])
+    near, far = (shift_loss(one, at + torch.tensor([by, 0.0]), known).item() for by in (0.01, 0.2))
+    assert 0 < near < far and shift_loss(one, at, known) == 0
+    assert far == pytest.approx(shift_loss(one, at - torch.tensor([0.2, 0.0]), known).item())
+    assert shift_loss(one, at + 1, ~known & known) == 0
 
 
 def test_maps_of_where_things_will_be_are_learned_from_the_edited_picture():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from trainer.retouch import Retouch, filled
+from trainer.retouch import Retouch, filled, toned
 
 
 @pytest.mark.parametrize("size", [(32, 32), (24, 20), (8, 12), (1, 5)])
@@ -32,21 +32,19 @@ def test_a_hole_between_two_floors_is_nearer_to_the_nearer():
 def test_a_new_one_changes_nothing_and_takes_pictures_of_any_shape(cells):
     retouch, size = Retouch(16, 8), tuple(8 * side for side in cells)
     finer = tuple(4 * side for side in cells)
-    source, would_be = torch.randn(2, 2, 3, *size)
+    source, would_be = 2 * torch.rand(2, 2, 3, *size) - 1
     hole, arriving = torch.rand(2, 2, 1, *finer)
     got = retouch(source, would_be, hole, arriving, torch.randn(2, 16, *cells))
     assert torch.equal(got, would_be)
 
 
-def test_tones_are_affine_in_the_colour_that_is_seen():
+def test_tones_are_affine_in_the_colour_that_is_seen_and_no_colour_is_beyond_white_or_black():
     """A texture keeps its grain: twice as far from grey, it stays so."""
-    retouch = Retouch(16, 8)
-    torch.nn.init.normal_(retouch.tone.bias, std=0.5)
-    source = torch.zeros(1, 3, 64, 64)
-    hole = torch.zeros(1, 1, 32, 32)
-    cells, grain = torch.zeros(1, 16, 8, 8), torch.randn(1, 3, 64, 64)
-    flat, once, twice = (retouch(source, by * grain, hole, hole, cells) for by in (0.0, 1.0, 2.0))
-    assert torch.allclose(twice - flat, 2 * (once - flat), atol=1e-4) and not torch.allclose(once, grain)
+    picture = 0.2 * torch.rand(1, 3, 8, 8)
+    tones = 0.2 * torch.rand(1, 12, 1, 1).expand(1, 12, 8, 8)
+    flat, once, twice = (toned(by * picture, tones) for by in (0.0, 1.0, 2.0))
+    assert torch.allclose(twice - flat, 2 * (once - flat), atol=1e-5) and not torch.allclose(once, picture)
+    assert toned(picture, 50 * tones).max() == 1
 
 
 def test_a_tint_is_of_the_thing_alone_and_of_the_words():

@@ -137,7 +137,7 @@ BALL, CAT = (0.25, 0.75), (0.75, 0.5)  # where both are found
         ("zoom in 2x", [((0.5, 0.5), (0.5, 0.5)), ((1.0, 1.0), (0.75, 0.75))]),
         ("mirror the image", [((0.1, 0.3), (0.9, 0.3))]),
         ("mirror the red ball", [((0.35, 0.6), (0.15, 0.6))]),
-        ("pan the camera left", [((0.65, 0.5), (0.5, 0.5))]),
+        ("pan the camera left", [((0.625, 0.5), (0.5, 0.5))]),
         ("make the red ball blue", [((0.4, 0.1), (0.4, 0.1))]),
     ],
 )
