@@ -17,7 +17,6 @@ from typing import cast
 
 import torch
 from diffusers import UNet2DConditionModel
-from diffusers.models.embeddings import get_timestep_embedding
 from diffusers.pipelines.stable_diffusion.stable_unclip_image_normalizer import StableUnCLIPImageNormalizer
 from torch import Tensor
 from torch.nn import functional as F
@@ -27,18 +26,10 @@ from evaluation.editors import Asked, EditorMissing
 from filters.clip import ClipJudge
 from filters.weights import ClipWeights, WeightsError
 from shards.images import Pixels
+from trainer.embedded import NORMALIZER, UNET, conditions
 from trainer.frozen import Frozen
 
-UNET, NORMALIZER = "unet", "image_normalizer"
 _ALIKE = 1e-6  # of two vectors that are as good as one, between which there is no way
-
-
-def conditions(embeddings: Tensor, normalizer: StableUnCLIPImageNormalizer) -> Tensor:
-    """(b, 2 d), as Stable unCLIP gives embeddings to its UNet: normalized, and the embedding of a noise level, of none.
-    embeddings: (b, d), each of length 1."""
-    level = torch.zeros(len(embeddings), device=embeddings.device)
-    said = get_timestep_embedding(level, embeddings.shape[1], flip_sin_to_cos=True, downscale_freq_shift=0)
-    return torch.cat([normalizer.scale(embeddings), said.to(embeddings)], dim=1)
 
 
 def slerp(start: Tensor, end: Tensor, share: float) -> Tensor:

@@ -99,13 +99,15 @@ class Brought:
 class Does:
     """What words do to what each read brings, (b, R) bool. told: there is one. carries: a thing comes to lie where it
     is brought. leaves: it is not where it was, or not as it was. vacates: of those, nothing is to be seen there any
-    more. frames: the whole picture is brought."""
+    more. frames: the whole picture is brought. follows: (b, R) int64, the read that has brought the same thing
+    somewhere, -1 for none."""
 
     told: Tensor
     carries: Tensor
     leaves: Tensor
     vacates: Tensor
     frames: Tensor
+    follows: Tensor
 
 
 @torch.no_grad()
@@ -145,6 +147,14 @@ def bring(
     )
     arriving = carried(things[:, None], there)[0][:, 0, 0] * carries
     arriving = arriving + sized(inside[:, None], things.shape[-2:])[:, 0] * frames
+    # A thing that was brought somewhere looks otherwise there.
+    numbers = rows.new_full((count * many,), -1).index_copy(
+        0, rows, torch.arange(len(rows), device=rows.device)
+    )
+    before = does.follows.flatten()[rows]
+    where = torch.where(before >= 0, numbers[(of * many + before).clamp_min(0)], -1)
+    there_now = (where >= 0)[:, None, None] & leaves & ~vacates
+    things = torch.where(there_now, arriving[where.clamp_min(0)], things)
     gone, other = (_widened(things, by) for by in _WIDER)
     left = torch.maximum(torch.where(vacates, gone, other) * leaves, frames.to(things))
     vacated, covered = drawn.new_zeros(2, count * many, *things.shape[1:])

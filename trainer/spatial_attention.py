@@ -398,7 +398,8 @@ class SpatialEncoder(nn.Module):
         spoken = told.any(dim=1)
         told = told & by_read(there)  # what is yet to come is not brought
         does = (by_read(some) for some in (words.carries, words.leaves, words.vacates, frames))
-        return bring(pixels, sources, maps, outlined, Does(told, *does), size, spoken, true)
+        follows = by_read(np.stack([words.follows, np.full_like(words.follows, -1)], axis=2))
+        return bring(pixels, sources, maps, outlined, Does(told, *does, follows=follows), size, spoken, true)
 
 
 def _by_read(maps: Tensor) -> Tensor:

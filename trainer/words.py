@@ -297,7 +297,8 @@ class WordArrays:
     by what the step does to them. exact: (b, s) bool, whether the subject's shift is what the words say.
     carries, leaves, vacates: (b, s, 2) bool, whether subject and reference are brought to where they will be, leave
     where they are, and are not to be seen there any more. frames, anchored: (b, s) bool, whether the whole picture is
-    brought somewhere, and whether the subject's foot stays where it is."""
+    brought somewhere, and whether the subject's foot stays where it is. follows: (b, s) int64, the earlier step that
+    has brought the same subject somewhere, -1 for none."""
 
     present: NDArray[np.bool_]
     ids: NDArray[np.int64]
@@ -315,6 +316,7 @@ class WordArrays:
     vacates: NDArray[np.bool_]
     frames: NDArray[np.bool_]
     anchored: NDArray[np.bool_]
+    follows: NDArray[np.int64]
     texts: tuple[str, ...]
 
 
@@ -327,7 +329,7 @@ def arrays(batch: list[Words]) -> WordArrays:
         np.zeros(shape, bool), np.zeros(shape, bool), np.full((*shape, 4), -1, np.int64),
         np.zeros((*shape, 2), bool), np.zeros((*shape, 2), bool), np.zeros(shape, bool),
         np.zeros((*shape, 2), bool), np.zeros((*shape, 2), bool), np.zeros((*shape, 2), bool), np.zeros(shape, bool),
-        np.zeros(shape, bool),
+        np.zeros(shape, bool), np.full(shape, -1, np.int64),
         tuple(dict.fromkeys(p for words in batch for step in words.steps for p in step.phrases if p is not None)),
     )  # fmt: skip
     number = {text: n for n, text in enumerate(made.texts)}
@@ -351,4 +353,7 @@ def arrays(batch: list[Words]) -> WordArrays:
             made.leaves[at] = step.leaves, step.swaps
             made.vacates[at] = step.vacates, step.swaps
             made.frames[at], made.anchored[at] = step.frames, step.anchored
+            for before, earlier in enumerate(words.steps[:place]):
+                if earlier.carries and earlier.phrases[0] == step.phrases[0]:
+                    made.follows[at] = before
     return made

@@ -16,13 +16,13 @@ from diffusers import UNet2DConditionModel
 from diffusers.pipelines.stable_diffusion.stable_unclip_image_normalizer import StableUnCLIPImageNormalizer
 from torch import Tensor, nn
 
-from evaluation.unclip import NORMALIZER, UNET, conditions
 from filters.clip import ClipJudge
 from models.starter.diffusion import noise_levels
 from models.starter.training import Plan, train
 from shards.dataset import open_dataset
 from shards.images import decode
 from shards.tables import opened
+from trainer.embedded import NORMALIZER, UNET, conditions
 from trainer.examples import squeezed
 from trainer.frozen import Frozen, text_to_image
 

@@ -11,7 +11,7 @@ import torch
 from diffusers.pipelines.stable_diffusion.stable_unclip_image_normalizer import StableUnCLIPImageNormalizer
 
 from evaluation.editors import EditorMissing, editor
-from evaluation.unclip import UnClip, conditions, slerp
+from evaluation.unclip import UnClip, slerp
 from filters.clip import ClipJudge
 from filters.weights import ClipWeights
 from models.starter.unclip import decoder_of, encoded, train_unclip
@@ -19,6 +19,7 @@ from ray_jobs.config_evaluate import UnClip as Settings
 from shards.storage import open_storage
 from tests.datasets import pair, publish
 from tests.evaluation.test_diffusionclip import STARTER, asked, picture
+from trainer.embedded import conditions
 from trainer.frozen import Frozen, text_to_image
 
 DIFFUSION, CLIP = str(STARTER / "diffusion"), f"local-dir:{STARTER / 'clip'}"

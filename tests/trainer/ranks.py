@@ -79,6 +79,8 @@ def mean_loss(
     # What is taught by losses of its own.
     found = found + share_loss(context.paste, batch.pixels[:, 1], ~told) / 100
     found = found + context.outlined.logits.square().mean(dim=(1, 2)).sum() / count / 100
+    found = found + context.landed.logits.square().mean(dim=1).sum() / count / 100
+    found = found + context.landed.middles.square().sum() / count / 100
     return Losses(noise + found, noise.detach(), found.detach())
 
 

@@ -45,7 +45,8 @@ def does(*names: str) -> Does:
     """What words do to the first of all reads."""
     first = torch.zeros(1, READS, dtype=torch.bool)
     first[:, 0] = True
-    return Does(*(first if field.name in names else ~first & first for field in fields(Does)))
+    said = (first if field.name in names else ~first & first for field in fields(Does)[:-1])
+    return Does(*said, torch.full((1, READS), -1))
 
 
 def brought(*names: str) -> Brought:
@@ -144,6 +145,22 @@ def test_what_stays_and_looks_otherwise_is_told_by_its_step():
     steps = colored.all_of_steps(colored.tinted, MAX_STEPS)
     assert steps.shape == (1, MAX_STEPS, 32, 32)
     assert torch.equal(steps[0, 0], colored.tinted[0]) and not steps[0, 1:].any()
+
+
+def test_a_thing_that_was_brought_somewhere_looks_otherwise_there():
+    """Moved by the first step, coloured by the second."""
+    sources = coordinates(8, 8).expand(1, READS, 64, 2).clone()
+    sources[:, 0] -= torch.tensor([0.25, 0.0])
+    both = torch.zeros(1, READS, dtype=torch.bool)
+    both[:, :2] = True
+    moves, colors = both.clone(), both.clone()
+    moves[:, 1], colors[:, 0] = False, False
+    follows = torch.full((1, READS), -1)
+    follows[:, 1] = 0
+    told = Does(both, moves, both, moves, both & ~both, follows)
+    got = bring(PIXELS, sources, torch.zeros(1, READS, 64), drawn(3, 6, 7, (0, 1)), told, (8, 8), YES)
+    assert torch.allclose(got.tinted[1][:, 8:], DRAWN[:, :-8], atol=1e-3) and not got.tinted[0].any()
+    assert got.leaving[1, 8, 13] > 0.9 and got.leaving[1, 8, 5] < 0.1
 
 
 def test_where_there_is_no_read_outlines_tell_nothing():

@@ -126,6 +126,12 @@ def test_arrays_are_padded_and_share_phrases():
     assert made.ids[0, 0, 0] == KINDS.index("swap") + 1
 
 
+def test_a_step_follows_the_one_that_has_brought_its_subject_somewhere():
+    sentences = ("move the red ball to the left, then make it blue", "make the ball blue, then move it left")
+    made = arrays([read(text) for text in sentences])
+    assert made.follows.tolist() == [[-1, 0, -1], [-1, -1, -1]]
+
+
 def test_more_steps_than_fit_are_refused():
     (step,) = read("remove the cat").steps
     with pytest.raises(ValueError, match="4 steps"):
