@@ -27,8 +27,8 @@ _WIDER = (
 class Brought:
     """What m reads bring to b edits. of: (m,), whose they are. slot: (m,), which of its own edit's. slots: the most
     that an edit has, at least one. kind: (m,), which of all that there can be. pixels: (m, 3, H, W). inside: (m, H, W),
-    1 where that is from the picture. maps: (m, h, w), of the things that are read, as they arrive. framed: (m,) bool,
-    of a whole picture.
+    1 where that is from the picture. maps: (m, h, w), of the things that are read, as they arrive. carried, framed:
+    (m,) bool, of a thing that comes to lie there, and of a whole picture.
 
     Outlines, (m, FINE h, FINE w), 0 to 1: leaving, of things that leave, somewhat widened, and all of a picture that is
     brought as a whole; arriving, of those that are brought as they look now, where they will be, and of a whole picture
@@ -48,6 +48,7 @@ class Brought:
     leaving: Tensor
     arriving: Tensor
     tinted: Tensor
+    carried: Tensor
     framed: Tensor
     gone: Tensor
     hole: Tensor
@@ -169,7 +170,7 @@ def bring(
     return Brought(
         of, slot, max(1, int(does.told.sum(dim=1).max())), kind, brought, inside,
         torch.unflatten(maps.flatten(0, 1)[rows], 1, size), left, arriving, things * (leaves & ~vacates),
-        frames[:, 0, 0], vacated, hole,
+        carries[:, 0, 0], frames[:, 0, 0], vacated, hole,
         spoken, some & alone,
     )  # fmt: skip
 

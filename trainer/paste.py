@@ -192,7 +192,9 @@ class Sharing(nn.Module):
         )
         read = read[:, 0] + coarse[brought.of, 1 + brought.kind]
         reads = brought.all_of(read, NEVER) + prior[:, 1:-2]
-        beyond = brought.all_of(sized(brought.inside[:, None], size)[:, 0]) < _WHOLE
+        # What stays where it is is the source itself.
+        moves = brought.inside * (brought.carried | brought.framed)[:, None, None]
+        beyond = brought.all_of(sized(moves[:, None], size)[:, 0]) < _WHOLE
         logits = [
             coarse[:, :1] + stay + prior[:, :1], reads.masked_fill(beyond, NEVER),
             coarse[:, -2:-1] + sure + prior[:, -2:-1], coarse[:, -1:] + paint + prior[:, -1:],

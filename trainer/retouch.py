@@ -1,6 +1,6 @@
 """What a small network already knows to fill in: the floor behind what left, a colour that changes, a shadow.
 
-Holes are first filled from what is around them, coarse to fine (pull-push, Gortler et al. 1996). What is seen then is
+Holes are first filled from what is beside them, coarse to fine (pull-push, Gortler et al. 1996). What is seen then is
 toned: each place's colour becomes an affine function of itself (as local affine models of colour, Gharbi et al. 2017,
 "Deep bilateral learning"), which a small U-Net draws by what is to be done there. So a ball that becomes red keeps its
 light and its texture, and a floor its grain. It begins as no change at all. What words say of a thing's looks, a new
@@ -78,15 +78,18 @@ def toned(picture: Tensor, tones: Tensor) -> Tensor:
 
 
 def filled(picture: Tensor, known: Tensor) -> Tensor:
-    """(b, 3, h, w) with what is not known as what is around it. known: (b, 1, h, w), 0 to 1."""
-    if min(picture.shape[-2:]) < 2:
-        whole = known.sum(dim=(2, 3), keepdim=True).clamp_min(_LEAST)
-        around = (picture * known).sum(dim=(2, 3), keepdim=True) / whole
-    else:
-        half = (picture.shape[-2] + 1) // 2, (picture.shape[-1] + 1) // 2
-        share = F.adaptive_avg_pool2d(known, half)
-        mean = F.adaptive_avg_pool2d(picture * known, half) / share.clamp_min(_LEAST)
-        around = sized(filled(mean, (4 * share).clamp(max=1)), picture.shape[-2:])
+    """(b, 3, h, w) with what is not known as what is around it: beside it, and where nothing beside it is known, above
+    and below. known: (b, 1, h, w), 0 to 1.
+
+    Floors and horizons lie across pictures: what is beside a hole tells more of it than what is above.
+    """
+    height, width = picture.shape[-2:]
+    if height < 2 and width < 2:
+        return picture
+    half = (height, (width + 1) // 2) if width > 1 else ((height + 1) // 2, width)
+    share = F.adaptive_avg_pool2d(known, half)
+    mean = F.adaptive_avg_pool2d(picture * known, half) / share.clamp_min(_LEAST)
+    around = sized(filled(mean, (2 * share).clamp(max=1)), (height, width))
     return known * picture + (1 - known) * around
 
 

@@ -397,9 +397,12 @@ class SpatialEncoder(nn.Module):
         there = words.grounded | np.stack([words.of_frame, np.zeros_like(words.of_frame)], axis=2)
         spoken = told.any(dim=1)
         told = told & by_read(there)  # what is yet to come is not brought
-        does = (by_read(some) for some in (words.carries, words.leaves, words.vacates, frames))
+        carries, leaves, vacates, framed = (
+            by_read(some) for some in (words.carries, words.leaves, words.vacates, frames)
+        )
         follows = by_read(np.stack([words.follows, np.full_like(words.follows, -1)], axis=2))
-        return bring(pixels, sources, maps, outlined, Does(told, *does, follows=follows), size, spoken, true)
+        does = Does(told, carries, leaves, vacates, framed, follows)
+        return bring(pixels, sources, maps, outlined, does, size, spoken, true)
 
 
 def _by_read(maps: Tensor) -> Tensor:

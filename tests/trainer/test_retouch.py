@@ -20,12 +20,22 @@ def test_a_hole_becomes_as_what_is_around_it_and_what_is_known_stays(size):
     assert torch.isfinite(filled(noise, known * 0)).all()
 
 
-def test_a_hole_between_two_floors_is_nearer_to_the_nearer():
+def test_a_hole_between_two_walls_is_nearer_to_the_nearer():
     picture = torch.cat([torch.full((1, 3, 32, 16), -1.0), torch.full((1, 3, 32, 16), 1.0)], dim=-1)
     known = torch.ones(1, 1, 32, 32)
     known[..., 8:24, 8:24] = 0
     got = filled(picture, known)
     assert got[..., 12:20, 8].mean() < -0.3 and got[..., 12:20, 23].mean() > 0.3
+
+
+def test_a_horizon_goes_on_behind_a_hole():
+    picture = torch.cat([torch.full((1, 3, 15, 32), -1.0), torch.full((1, 3, 17, 32), 1.0)], dim=-2)
+    known = torch.ones(1, 1, 32, 32)
+    known[..., 8:24, 8:24] = 0
+    assert torch.allclose(filled(picture, known), picture, atol=1e-4)
+    whole = torch.ones(1, 1, 32, 32)
+    whole[..., 10:12, :] = 0  # a hole from side to side
+    assert filled(picture, whole)[..., 10:12, :].max() < -0.5
 
 
 @pytest.mark.parametrize("cells", [(8, 8), (5, 3)])
