@@ -116,8 +116,8 @@ def tasks(survey: Survey, seed: int, language: str) -> list[Task]:
         ("rate", edit_of(shown), shown, None)
         for shown in _evenly(single, min(survey.rates, len(single) * len(own)), rng)
     ]
-    for _ in range(survey.checks):
-        entry, other = rng.sample(own, 2)
+    for entry in rng.sample(own, min(survey.checks, len(own))):
+        other = rng.choice([place for place in own if place != entry])
         drawn.append(("check", entry, (TRUE, OTHER), other))
     rng.shuffle(drawn)
     return [

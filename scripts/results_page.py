@@ -24,7 +24,7 @@ from evaluation.results import RESULTS
 from evaluation.spatial import NAMED
 from ray_jobs.evaluate import MADE_OF
 from shards.run import Run
-from shards.storage import open_storage
+from shards.storage import NotFound, open_storage
 from shards.tables import from_rows, read_table
 
 FOLDER, PAGE = Path("benchmarks/results"), Path("docs/results.md")
@@ -66,7 +66,12 @@ def main(argv: Sequence[str] | None = None) -> None:
 def add(run: Run, results: Path, copy: int) -> int:
     """How many rows there are now. Rows of the same set, editor and copy are replaced. copy: 1 and more; editors that
     are not trained have one."""
-    made_of = json.loads(run.storage.read(MADE_OF))
+    try:
+        made_of = json.loads(run.storage.read(MADE_OF))
+    except NotFound:
+        raise SystemExit(
+            f"{run.storage.uri} has no results yet: submit 'evaluate' until it is done"
+        ) from None
     sets, about = made_of["sets"], _about(results)
     if made_of["missing"]:
         raise SystemExit(

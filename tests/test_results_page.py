@@ -59,6 +59,13 @@ def test_rows_of_a_run_that_is_not_whole_and_of_two_sets_are_refused(results):
         page(folder)
 
 
+def test_a_run_that_has_no_results_yet_is_one_line(results):
+    run, folder = results
+    run.storage.delete(MADE_OF)
+    with pytest.raises(SystemExit, match="has no results yet"):
+        add(run, folder, 1)
+
+
 def test_the_page_in_the_documents_is_that_of_the_rows_beside_it():
     if (FOLDER / "edits.parquet").exists():
         assert PAGE.read_text() == page(FOLDER), "run python -m scripts.results_page"

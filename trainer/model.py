@@ -211,7 +211,13 @@ class SpatialEditor(nn.Module):
             if name.startswith("encoder.")
         }
         assert editor.spatial is not None
-        editor.spatial.load_state_dict(own)
+        try:
+            editor.spatial.load_state_dict(own)
+        except RuntimeError as error:
+            said = [line.strip() for line in str(error).splitlines()][1:2]
+            raise OSError(
+                f"{folder / SPATIAL} is of layers that this version does not have, train it anew: {said}"
+            ) from None
         rest = {
             name.removeprefix("unet."): value for name, value in weights.items() if name.startswith("unet.")
         }

@@ -2,7 +2,7 @@
 
 The UNet begins as the diffusion model's; the projection of the embedding, which is added to that of the time, ends in
 zeros. It is taught on a published dataset's pictures, told no words, a tenth of them without embedding. Not committed:
-it is there to be compared with, and is made in half an hour on two cores.
+it is there to be compared with.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ import torch
 from diffusers import UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 
-from tests.trainer.editors import TEXT_WIDTH, batch, opened, tiny_editor, tiny_unet
+from tests.trainer.editors import TEXT_WIDTH, batch, opened, pasting, tiny_editor, tiny_unet
 from trainer.model import SPATIAL, SpatialEditor, with_source
 from trainer.spatial_attention import Parts
 
@@ -88,3 +88,13 @@ def test_recomputing_activations_changes_no_gradient():
 
 def test_the_width_of_the_text_is_the_unets(tmp_path):
     assert tiny_editor(Parts()).spatial.phrase.in_features == TEXT_WIDTH
+
+
+def test_an_editor_of_other_layers_is_one_line(tmp_path):
+    tiny_editor(Parts()).save(tmp_path)
+    weights = load_file(tmp_path / "spatial" / "diffusion_pytorch_model.safetensors")
+    weights.pop("encoder.query.weight")
+    save_file(weights, tmp_path / "spatial" / "diffusion_pytorch_model.safetensors")
+    with pytest.raises(OSError, match="this version does not have, train it anew") as raised:
+        SpatialEditor.load(tmp_path, pasting())
+    assert "\n" not in str(raised.value)
