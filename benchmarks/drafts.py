@@ -45,7 +45,10 @@ def main() -> None:
     options.add_argument("--sharp", type=float, default=2.0, help="as of `Sampling.sharp` (%(default)s)")
     asked = options.parse_args()
     frozen, reader = Frozen.load(asked.model), Reader.load(_READER)
-    editor = SpatialEditor.load(Path(asked.editor), frozen.pasting).eval()
+    try:
+        editor = SpatialEditor.load(Path(asked.editor), frozen.pasting).eval()
+    except OSError as error:
+        raise SystemExit(f"error: {error}") from None
     if editor.spatial is None or not editor.spatial.parts.paste:
         raise SystemExit(f"{asked.editor} pastes nothing: there is no draft to judge")
     there = judgeable(list(cases(open_dataset(asked.dataset), asked.split, "held_out")), reader)

@@ -28,6 +28,7 @@ from trainer.words import Words, arrays
 UNET, SPATIAL = "unet", "spatial"
 _CONFIG, _WEIGHTS = "config.json", "diffusion_pytorch_model.safetensors"
 TOKEN_WIDTH = 128
+_SAID = 200  # characters of what torch says of weights that do not fit
 
 
 def with_source(unet: UNet2DConditionModel) -> UNet2DConditionModel:
@@ -214,9 +215,9 @@ class SpatialEditor(nn.Module):
         try:
             editor.spatial.load_state_dict(own)
         except RuntimeError as error:
-            said = [line.strip() for line in str(error).splitlines()][1:2]
+            said = " ".join(str(error).split())[:_SAID]
             raise OSError(
-                f"{folder / SPATIAL} is of layers that this version does not have, train it anew: {said}"
+                f"{folder / SPATIAL} is of other layers than this version's, train it anew: {said}"
             ) from None
         rest = {
             name.removeprefix("unet."): value for name, value in weights.items() if name.startswith("unet.")

@@ -61,6 +61,7 @@ def unclip(
 
     torch.set_num_threads(threads)
     frozen, clip = Frozen.load(WEIGHTS / "diffusion"), ClipJudge(ClipWeights(f"local-dir:{WEIGHTS / 'clip'}"))
+    print(f"unclip: encoding the pictures of {dataset}", flush=True)
     latents, embeddings = encoded(dataset, "train", IMAGE_SIZE, frozen, clip)
     print(f"unclip: {len(latents)} pictures", flush=True)
     train_unclip(latents, embeddings, str(WEIGHTS / "diffusion"), cache / "checkpoints", out, steps, until_s)

@@ -95,6 +95,6 @@ def test_an_editor_of_other_layers_is_one_line(tmp_path):
     weights = load_file(tmp_path / "spatial" / "diffusion_pytorch_model.safetensors")
     weights.pop("encoder.query.weight")
     save_file(weights, tmp_path / "spatial" / "diffusion_pytorch_model.safetensors")
-    with pytest.raises(OSError, match="this version does not have, train it anew") as raised:
+    with pytest.raises(OSError, match="of other layers than this version's, train it anew") as raised:
         SpatialEditor.load(tmp_path, pasting())
     assert "\n" not in str(raised.value)
