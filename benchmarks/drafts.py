@@ -25,7 +25,7 @@ from shards.images import Pixels
 from trainer.examples import Seen, example
 from trainer.frozen import Frozen, as_bytes
 from trainer.model import SpatialEditor
-from trainer.spatial_attention import SpatialEncoder
+from trainer.paste import Shown
 from trainer.step import batch_of
 from trainer.words import arrays, read
 
@@ -57,7 +57,7 @@ def main() -> None:
     for start in range(0, len(chosen), _BATCH):
         some = chosen[start : start + _BATCH]
         for told in (False, True):
-            pictures = _drafts(editor.spatial, frozen, some, asked.sharp, told)
+            pictures = _drafts(editor, frozen, some, asked.sharp, told)
             for case, sightings in zip(some, reader.read(np.stack(pictures)), strict=True):
                 right[case.kind][told].append(judge(case.row, seen(sightings), case.yaws).success)
     print(f"{'kind':<12}{'edits':>6}{'found':>8}{'told':>8}")
@@ -70,7 +70,7 @@ def main() -> None:
 
 @torch.no_grad()
 def _drafts(
-    encoder: SpatialEncoder, frozen: Frozen, some: Sequence[Case], sharp: float, told: bool
+    editor: SpatialEditor, frozen: Frozen, some: Sequence[Case], sharp: float, told: bool
 ) -> list[Pixels]:
     """What is known of each edited picture; where words are not understood the source."""
     words = [read(case.text) for case in some]
@@ -82,7 +82,8 @@ def _drafts(
     assert batch.pixels is not None
     pixels, said = batch.pixels[:, 0], arrays(words)
     truth = batch.truth if told else None
-    context = encoder(said, frozen.phrases(said.texts), batch.source, pixels, truth)
+    context = editor.context(words, frozen.phrases(said.texts), batch.source, Shown(pixels), truth)
+    assert context is not None and context.paste is not None
     paste = replace(context.paste, logits=sharp * context.paste.logits)
     silent = torch.tensor([not one.steps for one in words])[:, None, None, None]
     return list(as_bytes(torch.where(silent, pixels, paste.expected())).numpy())

@@ -1,9 +1,9 @@
 """The first lesson, before any edit: where is it? The encoder alone learns to find what is named, in both pictures of a
 pair.
 
-A pair's own words name one thing or two; its masks tell of all. So steps are made up that name some of them, by kind,
-by kind and colour, by kind and material: what is learned of a picture is several times as much, and costs no pass of
-the UNet. Half of the examples keep their own words, so that "the largest box" is learned too, and where things will be.
+A pair's own words name one thing or two; its masks tell of all. So beside them, by which "the largest box" is learned,
+and where things will be, steps are made up that name some things of one of the pictures, by kind, by kind and colour,
+by kind and material: what is learned of a pair is several times as much.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from shards.images import rle_to_mask
@@ -33,7 +34,6 @@ COLUMNS = tuple(
     for when in ("before", "after")
     for field in ("name", "color", "material", "mask")
 )
-_OWN = 0.5  # odds that an example keeps its own words
 Masks = NDArray[np.float32]
 
 
@@ -48,11 +48,9 @@ class Sought:
 
 
 def sought(row: Mapping[str, Any], places: int, rng: np.random.Generator) -> Sought | None:
-    """Things of one of the row's pictures, named; None where the row's own words are to be found, as drawn, or because
-    no thing of the picture has a name and a mask. row: with `COLUMNS`. places: of the masks' side."""
-    own, after = rng.random() < _OWN, bool(rng.random() < 0.5)
-    if own:
-        return None
+    """Things of one of the row's pictures, named; None where no thing of it has a name and a mask. row: with `COLUMNS`.
+    places: of the masks' side."""
+    after = bool(rng.random() < 0.5)
     things = [
         thing
         for thing in row["objects_after" if after else "objects_before"] or ()
@@ -78,24 +76,25 @@ def sought(row: Mapping[str, Any], places: int, rng: np.random.Generator) -> Sou
     return Sought(after, Words("", tuple(steps)), masks)
 
 
-def of_batch(batch: Batch, examples: Sequence[Example], frozen: Frozen) -> Batch:
-    """The batch with pictures, words and masks of what is sought in it; text and target stay, and mean nothing."""
-    words, source, outlines = list(batch.words), batch.source.clone(), batch.outlines.clone()
+def sought_of(batch: Batch, examples: Sequence[Example], frozen: Frozen) -> Batch:
+    """Pictures, words and masks of what is sought in the examples of a batch; of its targets, nothing is meant."""
+    words, source = [Words("")] * len(batch), batch.source.clone()
+    outlines, landings = torch.zeros_like(batch.outlines), torch.zeros_like(batch.landings)
     pixels = None if batch.pixels is None else batch.pixels.clone()
-    # What is only named lands nowhere: of its words no read is asked.
     for place, one in enumerate(examples):
         if one.sought is None:
             continue
         words[place] = one.sought.words
         outlines[place] = outlines.new_tensor(one.sought.masks)
         if one.sought.after:
-            source[place] = batch.target[place] / frozen.vae.config.scaling_factor
+            source[place] = batch.target[place] / batch.scaling
             if pixels is not None:
                 pixels[place] = pixels[place].flip(0)
     phrases = frozen.phrases(arrays(words).texts)
     return replace(
-        batch, source=source, words=tuple(words), phrases=phrases, outlines=outlines, pixels=pixels
-    )
+        batch, source=source, words=tuple(words), phrases=phrases, outlines=outlines, landings=landings,
+        pixels=pixels,
+    )  # fmt: skip
 
 
 _Description = tuple[str, str | None, str | None]  # kind, colour, material

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from trainer.examples import Example
-from trainer.finding import of_batch
+from trainer.finding import sought_of
 from trainer.frozen import Frozen
 from trainer.latents import OpenLatents
 from trainer.lora import adapt, merged
@@ -219,11 +219,10 @@ class Learner:
         batch = (
             batch_of(examples, self.frozen, self.kept, pastes) if examples else nothing(self.frozen, pastes)
         )
-        if finding:
-            batch = of_batch(batch, examples, self.frozen)
+        also = sought_of(batch, examples, self.frozen) if finding else None
         with torch.autocast(self.frozen.device.type, torch.bfloat16, enabled=self.settings.bf16):
-            if finding:
-                losses = self._found(batch, drawn)
+            if also is not None:
+                losses = self._found(batch, also, drawn)
             else:
                 losses = loss_of(
                     self._model,
@@ -243,8 +242,8 @@ class Learner:
             examples
         )
 
-    def _found(self, batch: Batch, drawn: torch.Generator) -> Losses:
-        losses = finding_loss_of(self._model, batch, self.settings.step, drawn)
+    def _found(self, batch: Batch, sought: Batch, drawn: torch.Generator) -> Losses:
+        losses = finding_loss_of(self._model, batch, sought, self.settings.step, drawn)
         if self.parallel.ranks == 1 or self.parallel.sharded:
             return losses
         # DDP waits for a gradient of each weight; those that finding does not need get zeros, left out in the update.

@@ -19,6 +19,7 @@ from diffusers.models.attention_processor import AttnProcessor2_0
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from trainer.features import features, features_width
 from trainer.geometry import Truth
 from trainer.paste import Pasting, Shown
 from trainer.processor import Conditions, SpatialProcessor
@@ -63,23 +64,24 @@ class SpatialEditor(nn.Module):
         pasting: Pasting | None = None,
     ) -> None:
         """parts: of the spatial layers; None for none. The weights of new layers are drawn from torch's generator.
-        pasting: of an editor that pastes. Raises ValueError where that is missing."""
+        pasting: of an editor that finds things. Raises ValueError where that is missing."""
         super().__init__()
-        if parts is not None and parts.paste and pasting is None:
+        if parts is not None and parts.grounding and pasting is None:
             raise ValueError(
-                "an editor that pastes must be told the objective and the latents' scale: pasting"
+                "an editor that finds things must be told the objective and the latents' scale: pasting"
             )
         self.pasting = pasting
         self.unet, self.parts, self.token_width = with_source(unet), parts, token_width
         self.spatial: SpatialEncoder | None = None
         if parts is not None and parts.tokens:
             text_width = unet.config["cross_attention_dim"]
-            features = unet.config["block_out_channels"][0]
+            last = unet.config["block_out_channels"][0]
             channels = unet.config["out_channels"]
             scaling = 1.0 if pasting is None else pasting.scaling
             self.spatial = SpatialEncoder(
-                text_width, channels, token_width, parts=parts, unet_width=features, scaling=scaling
-            )
+                text_width, channels, token_width, parts=parts, unet_width=last, scaling=scaling,
+                known=features_width(unet),
+            )  # fmt: skip
             self.unet.set_attn_processor(self._processors())
             if parts.paste:
                 self._features: Tensor | None = None
@@ -110,14 +112,19 @@ class SpatialEditor(nn.Module):
         source: Tensor,
         shown: Shown | None = None,
         truth: Truth | None = None,
+        alone: bool = False,
     ) -> SpatialContext | None:
         """Once an edit: what the layers need; None for the plain editor. phrases: (texts, text_width), those of
         `arrays(words).texts`. source: (b, c, h, w) latents. shown: to an editor that pastes. truth: in training, where
-        things are and will be. Raises ValueError where nothing is shown to an editor that pastes."""
+        things are and will be; alone: there, too, only what is named is to be found. Raises ValueError where nothing is
+        shown to an editor that pastes."""
         if self.spatial is None:
             return None
         pixels = None if shown is None else shown.pixels
-        context = cast(SpatialContext, self.spatial(arrays(list(words)), phrases, source, pixels, truth))
+        said, known = arrays(list(words)), None
+        if self.pasting is not None and self.spatial.parts.grounding:
+            known = features(self.unet, self.pasting.objective, self.pasting.scaling * source)
+        context = cast(SpatialContext, self.spatial(said, phrases, source, known, pixels, truth, alone))
         if context.paste is None or shown is None or shown.encode is None:
             return context
         paste = replace(context.paste, logits=shown.sharp * context.paste.logits)

@@ -136,10 +136,12 @@ class SpatialEncoder(nn.Module):
         parts: Parts | None = None,
         unet_width: int = 0,
         scaling: float = 1.0,
+        known: int = 0,
     ) -> None:
         """text_width: of the text encoder's states. channels: of the latents. width: of tokens, a multiple of 32.
         depth: layers in which words and picture look at each other before things are found. unet_width: of the features
-        that the UNet predicts from, which say at each step what is to be pasted. scaling: of the autoencoder."""
+        that the UNet predicts from, which say at each step what is to be pasted. scaling: of the autoencoder. known: of
+        the features by which the UNet knows the source (`trainer.features`), 0 where there are none."""
         super().__init__()
         self.scaling = scaling
         self.parts = parts or Parts()
@@ -152,8 +154,9 @@ class SpatialEncoder(nn.Module):
         self.norm = nn.LayerNorm(width)
         if not self.parts.grounding:
             return
+        self.latents = nn.Conv2d(channels, width, 3, padding=1)
+        self.known = nn.Conv2d(known, width, 1) if known else None
         self.see = nn.Sequential(
-            nn.Conv2d(channels, width, 3, padding=1),
             Residual(width),
             Residual(width),
             nn.GroupNorm(8, width),
@@ -184,12 +187,15 @@ class SpatialEncoder(nn.Module):
         words: WordArrays,
         phrases: Tensor,
         latents: Tensor,
+        known: Tensor | None = None,
         pixels: Tensor | None = None,
         truth: Truth | None = None,
+        alone: bool = False,
     ) -> SpatialContext:
         """phrases: (texts, text_width), the mean of each phrase's states over its words. latents: (b, c, h, w) of the
-        source, the posterior's mode without the scaling factor. pixels: (b, 3, H, W) of it, -1 to 1, to paste from.
-        truth: in training, where things are and will be. Raises ValueError where pixels are missing."""
+        source, the posterior's mode without the scaling factor. known: (b, known, h, w), its features, if any.
+        pixels: (b, 3, H, W) of it, -1 to 1, to paste from. truth: in training, where things are and will be. alone:
+        things are found, and nothing is done with them. Raises ValueError where features or pixels are missing."""
         if self.parts.paste and pixels is None:
             raise ValueError("an editor that pastes must be shown the picture's pixels: shown")
         device, size = latents.device, (latents.shape[-2], latents.shape[-1])
@@ -202,7 +208,12 @@ class SpatialEncoder(nn.Module):
             whole = self.norm(torch.cat([nothing, tokens.flatten(1, 2)], dim=1))
             return SpatialContext(whole, hidden, None, None, None, size)
         points = coordinates(*size, device)
-        seen = self.see(latents).flatten(2).transpose(1, 2) + self.where(fourier(points))
+        looks = self.latents(latents)
+        if self.known is not None:
+            if known is None:
+                raise ValueError("this encoder must be given the features of the source: known")
+            looks = looks + self.known(known.to(latents))
+        seen = self.see(looks).flatten(2).transpose(1, 2) + self.where(fourier(points))
         looked = torch.cat([tokens.flatten(1, 2), seen], dim=1)
         blind = torch.cat([hidden[:, 1:], hidden.new_zeros(len(hidden), len(points))], dim=1)
         looked = self.look(looked, src_key_padding_mask=blind)
@@ -226,6 +237,8 @@ class SpatialEncoder(nn.Module):
             outlined = self._outlined(words, found, seen, soft, pixels, size)
             context = replace(context, outlined=outlined)
             where = located(covered(outlined, len(latents) * READS)).over(where)  # finer than the maps
+        if alone:
+            return context
         masks = None
         if truth is not None:
             masks = located(truth.before).by_read(), located(truth.after).by_read()

@@ -238,8 +238,7 @@ def _found(
         outlines = batch.outlines.transpose(1, 2).flatten(0, 2)
         found = found + outline_loss(context.outlined, outlines[context.outlined.rows])
     if context.paste is not None and batch.pixels is not None:
-        done = [any(step.ids[0] for step in words.steps) for words in batch.words]  # not only named
-        told = torch.tensor(done, device=batch.target.device)
+        told = torch.tensor([bool(words.steps) for words in batch.words], device=batch.target.device)
         found = found + share_loss(context.paste, batch.pixels[:, 1], told)
         if more is not None and spoken is not None:
             found = found + share_loss(context.paste.detached().said(more), batch.pixels[:, 1], told & spoken)
@@ -250,18 +249,22 @@ def _shown(batch: Batch, encode: Encode | None) -> Shown | None:
     return None if batch.pixels is None else Shown(batch.pixels[:, 0], encode)
 
 
-def finding_loss_of(editor: Any, batch: Batch, settings: StepSettings, drawn: torch.Generator) -> Losses:
-    """What is lost of finding alone. batch: as `trainer.finding.of_batch` makes it."""
-    _, context = editor(
+def finding_loss_of(
+    editor: Any, batch: Batch, sought: Batch, settings: StepSettings, drawn: torch.Generator
+) -> Losses:
+    """What is lost of finding alone, without the UNet. sought: as `trainer.finding.sought_of` makes it."""
+    context, also = editor(
         None,
         words=batch.words,
         phrases=batch.phrases,
         seen=batch.source,
         shown=_shown(batch, None),
         truth=_told(batch, settings.masked, drawn),
+        sought=sought,
     )
-    found = _found(context, batch)
-    assert found is not None, "finding is taught to editors with grounding alone"
+    found, more = _found(context, batch), _found(also, sought)
+    assert found is not None and more is not None, "finding is taught to editors with grounding alone"
+    found = found + more
     return Losses(found, torch.zeros_like(found), found.detach())
 
 
@@ -303,12 +306,17 @@ class Trained(torch.nn.Module):
         seen: Tensor,
         shown: Shown | None = None,
         truth: Truth | None = None,
-    ) -> tuple[Said | None, SpatialContext | None]:
-        """What is predicted, None where nothing is to be, and the context, of all samples. seen: the sources, of which
-        none is left out. shown, truth: as of `SpatialEditor.context`."""
+        sought: Batch | None = None,
+    ) -> tuple[Said | SpatialContext | None, SpatialContext | None]:
+        """What is predicted and the context, of all samples. Where nothing is to be predicted, the context, and that of
+        what is sought. seen: the sources, of which none is left out. shown, truth: as of `SpatialEditor.context`."""
         context = self.editor.context(words, phrases, seen, shown, truth)
         if noised is None:
-            return None, context
+            assert sought is not None
+            also = self.editor.context(
+                sought.words, sought.phrases, sought.source, _shown(sought, None), alone=True
+            )
+            return context, also
         quiet = None if context is None else context.silenced(noised.silent)
         bare, more = self.editor.painted(noised.noisy, noised.steps, noised.text, noised.source, quiet)
         final = self.editor.pasted(bare, noised.noisy, noised.steps, quiet, more)

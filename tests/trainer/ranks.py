@@ -84,10 +84,12 @@ def mean_loss(
     return Losses(noise + found, noise.detach(), found.detach())
 
 
-def mean_finding(editor: Any, batch: Any, settings: Any, drawn: torch.Generator) -> Losses:
+def mean_finding(editor: Any, batch: Any, sought: Any, settings: Any, drawn: torch.Generator) -> Losses:
     picture = Shown(batch.pixels[:, 0])
-    _, context = editor(None, words=batch.words, phrases=batch.phrases, seen=batch.source, shown=picture)
-    found = context.logits.square().mean()
+    contexts = editor(
+        None, words=batch.words, phrases=batch.phrases, seen=batch.source, shown=picture, sought=sought
+    )
+    found = sum(context.logits.square().mean() for context in contexts)
     return Losses(found, torch.zeros(()), found.detach())
 
 

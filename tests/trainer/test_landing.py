@@ -17,6 +17,7 @@ from tests.trainer.editors import batch, shown, tiny_editor
 from trainer.examples import Seen, example
 from trainer.landing import Landed, growth_loss, shift_loss
 from trainer.maps import FINE, map_loss
+from trainer.paste import Shown
 from trainer.spatial_attention import MAX_STEPS, READS, Parts
 from trainer.words import arrays, read
 
@@ -50,7 +51,8 @@ def test_what_a_step_puts_somewhere_lands(sentence, lands):
 def test_what_is_read_lies_on_the_map_of_where_it_will_be(monkeypatch):
     """A square of 4 cells, found in the upper left, that will be one of 8 in the lower right."""
     inputs, words, phrases = batch(("put the red ball in the lower-right corner",), size=(16, 16))
-    encoder = tiny_editor(ALL).spatial
+    editor = tiny_editor(ALL)
+    encoder = editor.spatial
     before, after = square(2, 2, 4), square(7, 7, 8)
     picture = before.reshape(1, 1, 16, 16) * torch.ones(1, 4, 1, 1)
     monkeypatch.setattr(
@@ -61,7 +63,7 @@ def test_what_is_read_lies_on_the_map_of_where_it_will_be(monkeypatch):
     monkeypatch.setattr(encoder.key, "forward", lambda _: before[None, :, None] * 342.0 * 32**0.5)
     monkeypatch.setattr(encoder.outline, "forward", lambda *_: torch.full((1, 64, 64), -9.0))
     with torch.no_grad():
-        context = encoder(arrays(words), phrases, picture, shown(picture).pixels)
+        context = editor.context(words, phrases, picture, Shown(shown(picture).pixels))
     brought = context.paste.brought[0, 0, 0][4::8, 4::8]
     landed = context.landings[0, 0]
     assert landed[8:14, 8:14].min() > 0.9 and landed[:6].max() < 0.1 and landed[:, :6].max() < 0.1
@@ -135,14 +137,14 @@ def test_the_loss_is_least_on_the_thing_and_nothing_is_lost_of_what_is_not_known
 
 def test_both_maps_learn_and_reads_follow_them():
     inputs, words, phrases = batch(size=(8, 8))
-    encoder, picture = tiny_editor(ALL).spatial.train(), shown(inputs[3]).pixels
-    optimizer = torch.optim.Adam(encoder.parameters(), 3e-3)
+    editor, picture = tiny_editor(ALL).train(), Shown(shown(inputs[3]).pixels)
+    optimizer = torch.optim.Adam(editor.spatial.parameters(), 3e-3)
     masks = torch.zeros(3, MAX_STEPS, 2, 8, 8)
     masks[:2, 0, 0, 1:3, 1:3] = 1
     landings = masks.roll(4, dims=-1)
     losses = []
     for _ in range(40):
-        context = encoder(arrays(words), phrases, inputs[3], picture)
+        context = editor.context(words, phrases, inputs[3], picture)
         wanted = landings.transpose(1, 2).flatten(3).flatten(0, 2)[context.landed.rows]
         loss = map_loss(context.logits.flatten(3), masks.flatten(3)) + map_loss(context.landed.logits, wanted)
         optimizer.zero_grad()

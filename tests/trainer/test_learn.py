@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.trainer.conftest import ROWS
-from tests.trainer.editors import tiny_unet
+from tests.trainer.editors import pasting, tiny_unet
 from trainer.examples import Seen
 from trainer.frozen import Frozen
 from trainer.latents import LatentStore
@@ -100,7 +100,7 @@ def test_the_average_follows_and_is_what_is_given_away(frozen, dataset, tmp_path
     one = learner(frozen)
     run(one, dataset)
     one.averaged(tmp_path)
-    kept, now = SpatialEditor.load(tmp_path).state_dict(), one.editor.state_dict()
+    kept, now = SpatialEditor.load(tmp_path, frozen.pasting).state_dict(), one.editor.state_dict()
     gates = [name for name in kept if "gate" in name]
     assert any(not torch.equal(kept[name], now[name]) for name in gates)
     assert all(torch.isfinite(value).all() for value in kept.values())
@@ -161,7 +161,7 @@ def test_adapters_learn_in_place_of_the_unet_go_on_exactly_and_come_out_merged(f
     assert set(load_file(tmp_path / "4" / "learned.safetensors")) == names
     assert len(one._optimizer.state_dict()["state"]) == len(names)
     one.averaged(tmp_path / "editor")
-    plain = SpatialEditor.load(tmp_path / "editor")
+    plain = SpatialEditor.load(tmp_path / "editor", frozen.pasting)
     now = plain.state_dict()
     projections = {name for name in before if re.search(r"attn[12]\.to_(q|k|v|out\.0)\.weight", name)}
     changed = {name for name in before if not torch.equal(before[name], now[name])}
@@ -177,7 +177,7 @@ def test_adapters_learn_in_place_of_the_unet_go_on_exactly_and_come_out_merged(f
 
 
 def test_new_layers_are_told_from_the_unets():
-    editor = SpatialEditor(tiny_unet(), Parts(), token_width=32)
+    editor = SpatialEditor(tiny_unet(), Parts(), 32, pasting())
     own = {name for name, _ in editor.named_parameters() if not is_spatial(name)}
     assert own == {f"unet.{name}" for name, _ in tiny_unet().named_parameters()}
 

@@ -35,7 +35,7 @@ def test_loaded_again_it_says_the_same(tmp_path, parts):
     inputs, words, phrases = batch()
     editor = opened(tiny_editor(parts))
     editor.save(tmp_path)
-    again = SpatialEditor.load(tmp_path).eval()
+    again = SpatialEditor.load(tmp_path, pasting()).eval()
     with torch.no_grad():
         wanted = editor(*inputs, editor.context(words, phrases, inputs[3]))
         found = again(*inputs, again.context(words, phrases, inputs[3]))
@@ -51,7 +51,7 @@ def test_layers_that_do_not_fit_the_weights_are_named(tmp_path):
     del weights[gone]
     save_file(weights, file)
     with pytest.raises(OSError, match="gate_read"):
-        SpatialEditor.load(tmp_path)
+        SpatialEditor.load(tmp_path, pasting())
 
 
 def test_a_folder_that_holds_no_editor_says_so(tmp_path):

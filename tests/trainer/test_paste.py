@@ -234,9 +234,10 @@ def test_an_editor_that_pastes_must_be_shown_the_picture():
         tiny_editor(ALL).context(words, phrases, inputs[3])
 
 
-def test_an_editor_that_pastes_must_be_told_the_objective():
+@pytest.mark.parametrize("parts", [ALL, Parts(True, True, False)])
+def test_an_editor_that_finds_things_must_be_told_the_objective(parts):
     with pytest.raises(ValueError, match="pasting"):
-        SpatialEditor(tiny_unet(), ALL, 32)
+        SpatialEditor(tiny_unet(), parts, 32)
     assert SpatialEditor(tiny_unet(), ALL, 32, pasting()).pasting is not None
 
 

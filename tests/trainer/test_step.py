@@ -146,7 +146,7 @@ def test_a_model_that_is_not_there_is_an_oserror(tmp_path):
 def test_the_starters_unet_takes_spatial_layers(starter):
     from trainer.model import SpatialEditor
 
-    editor = SpatialEditor(text_to_image(STARTER), Parts())
+    editor = SpatialEditor(text_to_image(STARTER), Parts(), pasting=starter.pasting)
     plain = SpatialEditor(text_to_image(STARTER), None)
     noisy, source = torch.randn(2, 2, 4, 16, 16)
     steps, text = torch.tensor([10, 999]), starter.text(["move the red ball left", "make it autumn"])
