@@ -1,5 +1,5 @@
-"""Where are edits lost? Judges the picture as far as it is known before anything is painted, without the UNet: with
-what was found, and with masks that tell what is where and where it goes. What fails with masks too is lost by pasting
+"""Where are edits lost? Judges the picture as far as it is known before anything is painted: with what
+was found, and with masks that tell what is where and where it goes. What fails with masks too is lost by pasting
 and retouching, what fails without them alone by finding and landing.
 
     python -m benchmarks.drafts --editor runs/editor/editor --dataset datasets/demo

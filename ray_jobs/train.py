@@ -100,6 +100,11 @@ def _anywhere(config: TrainConfig) -> TrainConfig:
     if model.is_dir():
         if missing := [part for part in MODEL_PARTS if not (model / part).is_dir()]:
             raise ConfigError(f"model: {model} holds no diffusion model: there is no {missing[0]} in it")
+        if (model / "spatial").exists():
+            raise ConfigError(
+                f"model: {model} is an editor with spatial layers, which a new training would not have: name the model "
+                "that it was made of"
+            )
     elif model.is_absolute() or config.model.startswith(".") or config.model.count("/") != 1:
         raise ConfigError(f"model: {config.model} is neither a folder nor a name on the Hub (owner/name)")
     full = {name: open_storage(getattr(config, name)).uri for name in ("out", "dataset")}
@@ -209,7 +214,11 @@ def work(settings: dict[str, Any]) -> None:
     if device.type == "cuda":
         torch.cuda.set_device(device)
     learner = learner_of(config, rank, ranks, device)
-    restore(learner, storage)
+    try:
+        restore(learner, storage)
+    except OSError as error:
+        storage.write(FAILURE, json.dumps({"line": one_line(error)}).encode())
+        raise
 
     dataset, data = open_dataset(config.dataset), config.data
     try:
@@ -315,7 +324,13 @@ def settings_of(config: TrainConfig) -> LearnSettings:
     from trainer.step import StepSettings
 
     learn = config.learn
-    step = StepSettings(learn.drop, learn.gamma, learn.floor, learn.grounding, learn.shuffled)
+    step = StepSettings(
+        drop=learn.drop,
+        gamma=learn.gamma,
+        floor=learn.floor,
+        grounding=learn.grounding,
+        shuffled=learn.shuffled,
+    )
     return LearnSettings(
         learn.samples, learn.find, learn.rate, learn.spatial, learn.warmup, learn.decay, learn.ema, learn.clip,
         learn.accumulate, learn.every, config.seed, learn.bf16, learn.recompute, learn.lora, step,

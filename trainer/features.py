@@ -23,7 +23,7 @@ _NOISED = 0.1  # share of the schedule's steps: late enough that the picture is 
 def features_width(unet: UNet2DConditionModel) -> int:
     """Channels of `features`."""
     widths: tuple[int, ...] = unet.config["block_out_channels"]
-    return widths[-1] + sum(widths)
+    return sum(widths) + (0 if unet.mid_block is None else widths[-1])
 
 
 def features(unet: UNet2DConditionModel, objective: Objective, source: Tensor) -> Tensor:
@@ -42,9 +42,13 @@ def features(unet: UNet2DConditionModel, objective: Objective, source: Tensor) -
     steps = torch.full((len(source),), step, device=source.device)
     signal, _ = objective.shares(steps, source)
     no_words = source.new_zeros(len(source), 1, unet.config["cross_attention_dim"])
-    hooks = [block.register_forward_hook(keep) for block in (unet.mid_block, *unet.up_blocks)]
+    blocks = [block for block in (unet.mid_block, *unet.up_blocks) if block is not None]
+    hooks = [block.register_forward_hook(keep) for block in blocks]
+    kind = source.device.type
+    # What autocast keeps of weights here must not be met by passes that learn.
+    cast = torch.autocast(kind, torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind), False)
     try:
-        with torch.no_grad():
+        with torch.no_grad(), cast:
             seen = torch.cat([signal * source, torch.zeros_like(source)], dim=1)
             unet(seen, steps, encoder_hidden_states=no_words)
     finally:

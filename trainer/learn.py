@@ -322,6 +322,8 @@ class Learner:
             weights = SpatialEditor.load(folder, self.editor.pasting).state_dict()
         else:
             weights = load_file(folder / _LEARNED)
+            if weights.keys() != self._learned.keys():
+                raise OSError(f"{folder} is of other layers or adapters than this version's, train anew")
         average, flat = load_file(folder / _EMA), load_file(folder / _STATE)
         with torch.no_grad():
             for name, value in self._learned.items():

@@ -169,20 +169,17 @@ def loss_of(
     steps = torch.randint(len(objective.alphas), (count,), generator=drawn).to(device)
     odds = torch.rand(count, generator=drawn)
     no_text, no_image = odds < 2 * settings.drop, (odds >= settings.drop) & (odds < 3 * settings.drop)
-    words = list(batch.words)
     if settings.shuffled:
-        order = torch.randperm(count, generator=drawn).tolist()
-        words = [
-            replace(one, steps=batch.words[other].steps) for one, other in zip(words, order, strict=True)
-        ]
+        batch = _shuffled(batch, drawn)
     text = torch.where(no_text.to(device)[:, None, None], null.to(batch.text), batch.text)
     source = torch.where(
         no_image.to(device)[:, None, None, None], torch.zeros_like(batch.source), batch.source
     )
-    noised = Noised(objective.noised(batch.target, noise, steps), steps, text, source, no_text | no_image)
+    silent = (no_text | no_image).to(device)
+    noised = Noised(objective.noised(batch.target, noise, steps), steps, text, source, silent)
     said, context = editor(
         noised,
-        words=words,
+        words=batch.words,
         phrases=batch.phrases,
         seen=batch.source,
         shown=_shown(batch, encode),
@@ -200,10 +197,21 @@ def loss_of(
         total = (total + settings.bare * off(said.bare)) / (1 + settings.bare)
     found = None
     if context is not None:
-        found = _found(context, replace(batch, words=tuple(words)), said.more, ~noised.silent)
+        found = _found(context, batch, said.more, ~noised.silent)
     if found is None:
         found = learned.new_zeros(())
     return Losses(total + settings.grounding * found, learned.detach(), found.detach())
+
+
+def _shuffled(batch: Batch, drawn: torch.Generator) -> Batch:
+    """Texts and pictures of each example, with the steps of another's words."""
+    order = torch.randperm(len(batch), generator=drawn).tolist()
+    words = tuple(
+        replace(one, steps=batch.words[other].steps) for one, other in zip(batch.words, order, strict=True)
+    )
+    known = arrays(list(batch.words)).texts
+    places = [known.index(text) for text in arrays(list(words)).texts]
+    return replace(batch, words=words, phrases=batch.phrases[places])
 
 
 def _told(batch: Batch, odds: float, drawn: torch.Generator) -> Truth:
@@ -252,14 +260,16 @@ def _shown(batch: Batch, encode: Encode | None) -> Shown | None:
 def finding_loss_of(
     editor: Any, batch: Batch, sought: Batch, settings: StepSettings, drawn: torch.Generator
 ) -> Losses:
-    """What is lost of finding alone, without the UNet. sought: as `trainer.finding.sought_of` makes it."""
+    """What is lost of finding alone; no edit is made. sought: as `trainer.finding.sought_of` makes it."""
+    if settings.shuffled:
+        batch, sought = _shuffled(batch, drawn), _shuffled(sought, drawn)
     context, also = editor(
         None,
         words=batch.words,
         phrases=batch.phrases,
         seen=batch.source,
         shown=_shown(batch, None),
-        truth=_told(batch, settings.masked, drawn),
+        truth=None if settings.shuffled else _told(batch, settings.masked, drawn),
         sought=sought,
     )
     found, more = _found(context, batch), _found(also, sought)

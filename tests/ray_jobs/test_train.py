@@ -14,8 +14,18 @@ from PIL import Image
 
 from ray_jobs import __main__ as command
 from ray_jobs.config import check
-from ray_jobs.config_train import TrainConfig
-from ray_jobs.train import CHECKPOINTS, RESULT, keep, learner_of, put, restore, stream_of, validated
+from ray_jobs.config_train import MODEL_PARTS, TrainConfig
+from ray_jobs.train import (
+    CHECKPOINTS,
+    RESULT,
+    keep,
+    learner_of,
+    put,
+    restore,
+    settings_of,
+    stream_of,
+    validated,
+)
 from ray_jobs.validation import Validator
 from shards.dataset import open_dataset
 from shards.images import decode
@@ -24,6 +34,7 @@ from tests.datasets import pair, publish
 from tests.readers import Sees
 from tests.trainer.test_step import STARTER
 from trainer.pipeline import Sampling, SpatialPixPipeline
+from trainer.step import StepSettings
 from trainer.stream import Stream
 
 TINY = Sampling(steps=2)
@@ -123,6 +134,9 @@ def test_what_is_wrong_is_said_before_anything_starts(values, tmp_path, capsys):
     )
     assert "is neither a folder nor a name on the Hub" in said("--set", "model=/nowhere")
     assert "holds no diffusion model: there is no unet" in said("--set", f"model={tmp_path}")
+    for part in (*MODEL_PARTS, "spatial"):
+        (tmp_path / "ours" / part).mkdir(parents=True)
+    assert "is an editor with spatial layers" in said("--set", f"model={tmp_path / 'ours'}")
     assert "validation.every: 3 is no multiple of learn.every (2)" in said("--set", "validation.every=3")
     assert "validation.reader: no config.json" in said(
         "--set", "validation.every=2", "--set", f"validation.reader={tmp_path}"
@@ -206,3 +220,10 @@ def test_held_out_edits_are_tried_on_the_way_and_the_editor_learns_on_as_before(
     assert Image.open(io.BytesIO(kept.read("step-00000000.png"))).size[0] > 300
     validator.look(learner.average(), learner, config.model, None)  # a step that is done again
     assert "0.0% of 1 held-out edits" in validated(figures)
+
+
+def test_what_is_said_of_the_steps_is_what_they_are_told():
+    said = {"drop": 0.07, "gamma": 5.0, "floor": 0.2, "grounding": 0.3, "shuffled": True}
+    values = {"out": "o", "dataset": "d", "model": "m", "learn": {"samples": 1, **said}}
+    told = settings_of(check(TrainConfig, values, "x.yaml")).step
+    assert told == StepSettings(**said)

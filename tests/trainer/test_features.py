@@ -23,6 +23,23 @@ def test_features_are_of_the_pictures_cells_alike_each_time_and_teach_the_unet_n
     assert torch.allclose(level.std(dim=1), torch.ones(2), atol=0.01)
 
 
+def test_a_unet_without_a_middle_block_has_features_of_the_others():
+    unet = with_source(tiny_unet(mid_block_type=None))
+    found = features(unet, pasting().objective, torch.randn(1, 4, 8, 8))
+    assert found.shape[1] == features_width(unet) == sum(unet.config["block_out_channels"])
+
+
+def test_in_bf16_the_unet_still_learns_after_them():
+    editor = opened(tiny_editor(FINDS)).train()
+    (noisy, steps, text, source), words, phrases = batch()
+    with torch.autocast("cpu", torch.bfloat16):
+        context = editor.context(words, phrases, source)
+        editor(noisy, steps, text, source, context).square().mean().backward()
+    assert all(
+        value.grad is not None for name, value in editor.unet.named_parameters() if "mid_block" in name
+    )
+
+
 def test_nothing_of_it_stays_in_the_unet():
     unet = with_source(tiny_unet())
     features(unet, pasting().objective, torch.randn(1, 4, 8, 8))

@@ -14,7 +14,8 @@ from tests.trainer.editors import SENTENCES, TEXT_WIDTH, batch, opened, shown, t
 from trainer.frozen import Frozen, text_to_image
 from trainer.objective import Objective
 from trainer.spatial_attention import Parts
-from trainer.step import Batch, Noised, StepSettings, Trained, draws, loss_of
+from trainer.step import Batch, Noised, StepSettings, Trained, _shuffled, draws, loss_of
+from trainer.words import arrays
 
 STARTER = Path(__file__).parents[2] / "models/starter/weights/diffusion"
 OBJECTIVE = Objective.of(
@@ -74,6 +75,29 @@ def test_shuffled_steps_keep_the_text_and_lose_the_place():
         for on in (False, True)
     )
     assert plain != shuffled
+
+
+def test_shuffled_steps_keep_the_phrases_that_they_name():
+    some = learned_from(
+        (
+            "move the red ball 10% to the right",
+            "zoom in 2x",
+            "swap the cat and the red ball",
+            "remove the cat",
+        )
+    )
+    orders = set()
+    for seed in range(8):
+        other = _shuffled(some, draws(seed, 0, 0))
+        assert [one.text for one in other.words] == [one.text for one in some.words]
+        assert sorted(str(one.steps) for one in other.words) == sorted(str(one.steps) for one in some.words)
+        known = dict(zip(arrays(list(some.words)).texts, some.phrases, strict=True))
+        texts = arrays(list(other.words)).texts
+        orders.add(texts)
+        assert all(
+            torch.equal(known[text], states) for text, states in zip(texts, other.phrases, strict=True)
+        )
+    assert len(orders) > 1
 
 
 def test_the_plain_editor_has_no_loss_of_grounding():
