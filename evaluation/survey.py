@@ -8,7 +8,7 @@ one of another edit. Which editor made a picture is never said; sides and order 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal
@@ -18,6 +18,8 @@ TRUE, OTHER = "true picture", "another edit"
 """What stands in a check in the place of editors."""
 CHOICES = ("a", "equal", "b")
 RATINGS = (1, 2, 3, 4, 5)
+CHECKS_NEEDED = 4
+"""A rater who answered fewer checks cannot be told from a careless one; so many edits a survey needs in a language."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,17 +62,31 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """entries: edits of which every one of `editors` made a picture. pairs, rates, checks: tasks of a rater."""
+    """entries: edits that people are asked about. asked: {two editors, in the order of `editors`, or one: places of
+    the entries that are asked of them, of which each of them made a picture}; None where all made a picture of each.
+    pairs, rates, checks: tasks of a rater."""
 
     entries: tuple[Entry, ...]
     editors: tuple[str, ...]
     pairs: int = 14
     rates: int = 10
     checks: int = 6
+    asked: Mapping[tuple[str, ...], tuple[int, ...]] | None = None
 
-    def of(self, language: str) -> list[int]:
-        """Places of the entries in this language."""
-        return [place for place, entry in enumerate(self.entries) if entry.language == language]
+    def of(self, language: str, shown: tuple[str, ...] | None = None) -> list[int]:
+        """Places of the entries in this language; with `shown`, of those that are asked of these editors."""
+        places: Sequence[int] = range(len(self.entries))
+        if shown is not None and self.asked is not None:
+            places = self.asked.get(shown, ())
+        return [place for place in places if self.entries[place].language == language]
+
+    def pictures(self) -> set[tuple[int, str]]:
+        """(place, editor) of all that may be shown."""
+        if self.asked is None:
+            return {(place, editor) for place in range(len(self.entries)) for editor in self.editors}
+        return {
+            (place, editor) for shown, places in self.asked.items() for place in places for editor in shown
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,32 +106,33 @@ class Task:
 
 
 def tasks(survey: Survey, seed: int, language: str) -> list[Task]:
-    """The rater's list, the same whenever it is asked for. Pairs of editors come as evenly as they can. Raises
-    ValueError where there are too few edits in this language for a check."""
+    """The rater's list, the same whenever it is asked for. Pairs of editors come as evenly as they can, none
+    oftener than it has edits. Raises ValueError where there are too few edits in this language for
+    the checks."""
     rng = random.Random(f"{seed} {language}")
     own = survey.of(language)
-    if len(own) < 2:
+    if len(own) < CHECKS_NEEDED:
         raise ValueError(
-            f"a survey needs at least two edits in a language, and there are {len(own)} in {language!r}"
+            f"a survey needs at least {CHECKS_NEEDED} edits in a language, and there are {len(own)} in {language!r}"
         )
-    both = list(combinations(survey.editors, 2))
     edits: dict[tuple[str, ...], list[int]] = {}
 
+    def evenly(some: Iterable[tuple[str, ...]], count: int) -> list[tuple[str, ...]]:
+        return _evenly({shown: len(survey.of(language, shown)) for shown in some}, count, rng)
+
     def edit_of(shown: tuple[str, ...]) -> int:
-        """One that this rater was not asked about of these editors, as long as there is one."""
-        if not edits.get(shown):
-            edits[shown] = rng.sample(own, len(own))
+        """One that this rater was not asked about of these editors."""
+        if shown not in edits:
+            there = survey.of(language, shown)
+            edits[shown] = rng.sample(there, len(there))
         return edits[shown].pop()
 
     drawn: list[tuple[Kind, int, tuple[str, ...], int | None]] = [
         ("pair", edit_of(shown), shown, None)
-        for shown in _evenly(both, min(survey.pairs, len(both) * len(own)), rng)
+        for shown in evenly(combinations(survey.editors, 2), survey.pairs)
     ]
     single = [(name,) for name in survey.editors]
-    drawn += [
-        ("rate", edit_of(shown), shown, None)
-        for shown in _evenly(single, min(survey.rates, len(single) * len(own)), rng)
-    ]
+    drawn += [("rate", edit_of(shown), shown, None) for shown in evenly(single, survey.rates)]
     for entry in rng.sample(own, min(survey.checks, len(own))):
         other = rng.choice([place for place in own if place != entry])
         drawn.append(("check", entry, (TRUE, OTHER), other))
@@ -126,9 +143,13 @@ def tasks(survey: Survey, seed: int, language: str) -> list[Task]:
     ]
 
 
-def _evenly(some: Sequence[tuple[str, ...]], count: int, rng: random.Random) -> list[tuple[str, ...]]:
-    """So many of them, each as often as the others but for one."""
-    found: list[tuple[str, ...]] = []
-    while len(found) < count:
-        found += rng.sample(some, min(len(some), count - len(found)))
+def _evenly(room: Mapping[tuple[str, ...], int], count: int, rng: random.Random) -> list[tuple[str, ...]]:
+    """So many of them, or as many as there is room for: each as often as the others but for one, while it has room.
+    room: how often each can come."""
+    left, found = dict(room), list[tuple[str, ...]]()
+    while len(found) < count and (some := [shown for shown, number in left.items() if number]):
+        drawn = rng.sample(some, min(len(some), count - len(found)))
+        for shown in drawn:
+            left[shown] -= 1
+        found += drawn
     return found

@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from evaluation.survey import QUESTIONS, RATINGS, Task, tasks
+from evaluation.survey import CHECKS_NEEDED, QUESTIONS, RATINGS, Task, tasks
 from evaluation.votes import Rater, Votes
 from ray_jobs.survey_files import Shown
 from ray_jobs.templates import template
@@ -116,12 +116,12 @@ def application(shown: Shown, votes: Votes) -> Starlette:
 class _Pages:
     def __init__(self, shown: Shown, votes: Votes) -> None:
         self._shown, self._votes = shown, votes
-        self._languages = [language for language in WORDS if len(shown.survey.of(language)) >= 2]
+        self._languages = [language for language in WORDS if len(shown.survey.of(language)) >= CHECKS_NEEDED]
         self._template = template("survey_page.html")
 
     def first(self, _: Request) -> Response:
-        count = len(tasks(self._shown.survey, 0, self._languages[0]))
-        return self._page("first", self._languages[0], languages=self._languages, count=count, all=WORDS)
+        counts = {language: len(tasks(self._shown.survey, 0, language)) for language in self._languages}
+        return self._page("first", self._languages[0], languages=self._languages, counts=counts, all=WORDS)
 
     async def start(self, request: Request) -> Response:
         language = str((await request.form()).get("language", ""))

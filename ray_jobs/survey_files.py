@@ -1,21 +1,26 @@
 """A survey made of an evaluation: which edits people are asked about, and the pictures, as the run has them.
 
 What was chosen is written into the run the first time, so that raters who come back, and an editor that is added to the
-evaluation later, change nothing.
+evaluation later, change nothing. An edit that an editor made no picture of is still asked of the others; how many those
+are, and why, is written down, too.
 """
 
 from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import combinations
 from typing import Any
 
 from PIL import Image
 
 from evaluation.edit_sets import of_group
-from evaluation.survey import OTHER, TRUE, Entry, Survey, Task
+from evaluation.results import FAILED, UNASKED
+from evaluation.survey import CHECKS_NEEDED, OTHER, TRUE, Entry, Survey, Task
+from evaluation.trials import Case, by_turns
 from evaluation.votes import Votes, VotesError
 from ray_jobs.config import ConfigError
 from ray_jobs.evaluate import MADE_OF
@@ -26,7 +31,7 @@ from shards.storage import NotFound
 from shards.tables import read_table
 
 FILE, DATABASE = "survey.json", "survey.sqlite"
-_EDITS = 40  # of each language
+_EDITS = 40  # of each language, for two editors or for one
 _SIDE = 512  # pixels: pictures are shown no larger
 _BOUNDS = ("identity", "oracle", "decoded")  # kinds of editors that nobody needs to be asked about
 
@@ -57,7 +62,8 @@ class Shown:
 
 
 def open_survey(run: Run) -> Shown:
-    """The survey of an evaluation. Raises ConfigError where the run is none, or has no edits to ask about."""
+    """The survey of an evaluation; when it is made, prints what is left out of it. Raises ConfigError where the run is
+    none, or has too few edits to ask about."""
     editors = {
         name: about
         for name, about in (run.config.get("editors") or {}).items()
@@ -66,20 +72,46 @@ def open_survey(run: Run) -> Shown:
     if not editors or "sets" not in run.config:
         raise ConfigError(f"{run.storage.uri} is no evaluation of editors: run 'evaluate' first")
     try:
-        kept = json.loads(run.storage.read(FILE))
+        kept, is_new = json.loads(run.storage.read(FILE)), False
     except NotFound:
-        kept = _chosen(run, [*editors])
+        kept, is_new = _chosen(run, [*editors]), True
+    survey = _survey(kept)
+    if not any(len(survey.of(language)) >= CHECKS_NEEDED for language in _languages(survey.entries)):
+        raise ConfigError(
+            f"{run.storage.uri} has no language with {CHECKS_NEEDED} edits that have a true picture and one by an "
+            "editor: finish it, or evaluate more edits"
+        )
+    if is_new:
         run.storage.write(FILE, json.dumps(kept, ensure_ascii=False, indent=1).encode())
-    survey = Survey(tuple(Entry(**one) for one in kept["entries"]), tuple(kept["editors"]))
+        for line in _left_out(kept):
+            print(line, flush=True)
     return _with_pictures(run, survey, kept)
 
 
 def editors_of(run: Run) -> tuple[str, ...]:
     """The editors that a survey asks about. Raises ConfigError where nobody was asked yet."""
-    try:
-        return tuple(json.loads(run.storage.read(FILE))["editors"])
-    except NotFound:
-        raise ConfigError(f"{run.storage.uri} has no survey: open one with 'serve --survey' first") from None
+    return tuple(_kept(run)["editors"])
+
+
+def not_shown(run: Run) -> dict[str, dict[str, Any]]:
+    """{editor: {"edits", "failed": {reason: edits}, "not_expressible", "no_result"}}: of how many edits of the set the
+    editor made no picture, and why. Empty for a survey that an older version made. Raises ConfigError as above."""
+    return dict(_kept(run).get("not_shown", {}))
+
+
+def not_shown_lines(about: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """The same in words; nothing of editors that made every picture."""
+    for editor, own in about.items():
+        failed = sum(own["failed"].values())
+        reasons = ", ".join(f"{reason} {number}" for reason, number in own["failed"].items())
+        counts = {
+            f"failed ({reasons})": failed,
+            "cannot be said to it": own["not_expressible"],
+            "without a result yet": own["no_result"],
+        }
+        if total := sum(counts.values()):
+            why = ", ".join(f"{number} {what}" for what, number in counts.items() if number)
+            yield f"not shown of {editor}: {total} of {own['edits']} edits: {why}"
 
 
 def votes_of(run: Run, url: str | None) -> Votes:
@@ -96,9 +128,26 @@ def votes_of(run: Run, url: str | None) -> Votes:
         raise ConfigError(f"--votes: {error}") from None
 
 
+def _kept(run: Run) -> dict[str, Any]:
+    try:
+        return dict(json.loads(run.storage.read(FILE)))
+    except NotFound:
+        raise ConfigError(f"{run.storage.uri} has no survey: open one with 'serve --survey' first") from None
+
+
+def _survey(kept: Mapping[str, Any]) -> Survey:
+    entries = tuple(Entry(**one) for one in kept["entries"])
+    place = {entry.name: number for number, entry in enumerate(entries)}
+    asked = None  # older versions took only edits of which every editor made a picture
+    if "asked" in kept:
+        asked = {tuple(one["editors"]): tuple(place[name] for name in one["edits"]) for one in kept["asked"]}
+    return Survey(entries, tuple(kept["editors"]), asked=asked)
+
+
 def _chosen(run: Run, editors: list[str]) -> dict[str, Any]:
-    """Edits of the first set, kinds by turns, of which every editor made a picture; where set and pictures are is kept
-    with them, so that votes are never of two pictures. Raises ConfigError."""
+    """Edits of the first set, for each two editors those of which both made a picture, for each one those of which it
+    did, kinds by turns; where set and pictures are is kept with them, so that votes are never of two pictures. Raises
+    ConfigError."""
     name = next(iter(run.config["sets"]))
     try:
         made_of = json.loads(run.storage.read(MADE_OF))
@@ -113,31 +162,67 @@ def _chosen(run: Run, editors: list[str]) -> dict[str, Any]:
     pinned = {"set": name, "key": about["key"], "edits": about["edits"], "folders": folders}
     if missing := [editor for editor in editors if editor not in folders]:
         raise ConfigError(f"{run.storage.uri} has no results of {missing[0]}: finish it first")
-    there = set.intersection(*(set(_made(run, folders[editor])) for editor in editors))
-    taken: dict[str, int] = {}
-    turns: dict[tuple[str, str], int] = {}
-    order: list[tuple[int, int, Entry]] = []
-    for case in _cases(run, pinned):
-        language, pair = str(case.row["language"]), str(case.row["pair_id"])
-        if pair in there and case.truth is not None:
-            turn = turns[language, case.kind] = turns.get((language, case.kind), 0) + 1
-            order.append((turn, len(order), Entry(pair, str(case.row["scene_id"]), language, case.text)))
-    entries = []
-    for _, _, entry in sorted(order, key=lambda one: one[:2]):
-        taken[entry.language] = taken.get(entry.language, 0) + 1
-        if taken[entry.language] <= _EDITS:
-            entries.append(asdict(entry))
-    if not any(number >= 2 for number in taken.values()):
-        raise ConfigError(
-            f"{run.storage.uri} has no edits of which every editor made a picture: finish it first"
-        )
-    return {**pinned, "editors": editors, "entries": entries}
+    every = {_entry(case): case for case in _cases(run, pinned) if case.truth is not None}
+    outcomes = {editor: _outcomes(run, folders[editor]) for editor in editors}
+    made = {
+        editor: {pair for pair, (outcome, _) in own.items() if outcome not in (FAILED, UNASKED)}
+        for editor, own in outcomes.items()
+    }
+    asked: dict[tuple[str, ...], list[str]] = {}
+    for shown in [*combinations(editors, 2), *((editor,) for editor in editors)]:
+        there = [entry for entry in every if all(entry.name in made[editor] for editor in shown)]
+        asked[shown] = [
+            str(case.row["pair_id"])
+            for language in _languages(there)
+            for case in by_turns([every[entry] for entry in there if entry.language == language], _EDITS)
+        ]
+    taken = {pair for pairs in asked.values() for pair in pairs}
+    return {
+        **pinned, "editors": editors,
+        "entries": [asdict(entry) for entry in every if entry.name in taken],
+        "asked": [{"editors": list(shown), "edits": pairs} for shown, pairs in asked.items()],
+        "not_shown": {editor: _not_shown([entry.name for entry in every], own) for editor, own in outcomes.items()},
+        "no_true_picture": about["edits"] - len(every),
+    }  # fmt: skip
 
 
-def _cases(run: Run, pinned: Mapping[str, Any]) -> list[Any]:
+def _entry(case: Case) -> Entry:
+    return Entry(str(case.row["pair_id"]), str(case.row["scene_id"]), str(case.row["language"]), case.text)
+
+
+def _languages(entries: Sequence[Entry]) -> list[str]:
+    return list(dict.fromkeys(entry.language for entry in entries))
+
+
+def _not_shown(pairs: Sequence[str], outcomes: Mapping[str, tuple[str, str]]) -> dict[str, Any]:
+    """An editor's, as `not_shown` gives it."""
+    own = [outcomes[pair] for pair in pairs if pair in outcomes]
+    failed = Counter(reason for outcome, reason in own if outcome == FAILED)
+    return {
+        "edits": len(pairs), "failed": dict(failed.most_common()),
+        "not_expressible": sum(outcome == UNASKED for outcome, _ in own), "no_result": len(pairs) - len(own),
+    }  # fmt: skip
+
+
+def _left_out(kept: Mapping[str, Any]) -> Iterator[str]:
+    if number := kept["no_true_picture"]:
+        yield f"left out: {number} of {kept['edits']} edits, which have no true picture for the checks"
+    yield from not_shown_lines(kept["not_shown"])
+
+
+def _cases(run: Run, pinned: Mapping[str, Any]) -> list[Case]:
     """Of the set that results are of."""
     groups = -(-pinned["edits"] // run.config["unit"])
     return [case for group in range(groups) for case in of_group(run.storage, pinned["key"], group)]
+
+
+def _outcomes(run: Run, folder: str) -> dict[str, tuple[str, str]]:
+    """(outcome, reason), by pair."""
+    found: dict[str, tuple[str, str]] = {}
+    for unit in sorted(run.done(folder)):
+        table = read_table(run.storage, run.shard_key(folder, unit), ("pair_id", "outcome", "reason"))
+        found |= {row["pair_id"]: (row["outcome"], row["reason"] or "unknown") for row in table.to_pylist()}
+    return found
 
 
 def _made(run: Run, folder: str) -> dict[str, bytes]:
@@ -154,13 +239,14 @@ def _with_pictures(run: Run, survey: Survey, pinned: Mapping[str, Any]) -> Shown
     before, truth, made = dict[int, bytes](), dict[int, bytes](), dict[tuple[int, str], bytes]()
     for case in _cases(run, pinned):
         number = place.get(str(case.row["pair_id"]))
-        if number is not None:
+        if number is not None and case.truth is not None:
             before[number], truth[number] = _webp(case.before), _webp(case.truth)
+    wanted = survey.pictures()
     for editor in survey.editors:
         for pair, picture in _made(run, pinned["folders"][editor]).items():
-            if pair in place:
+            if pair in place and (place[pair], editor) in wanted:
                 made[place[pair], editor] = _webp(decode(picture))
-    if len(before) < len(survey.entries) or len(made) < len(survey.entries) * len(survey.editors):
+    if len(before) < len(survey.entries) or len(made) < len(wanted):
         raise ConfigError(
             f"{run.storage.uri}/{FILE} speaks of pictures that are not there any more: the survey ends here; delete "
             "it, and its votes, to begin another"

@@ -9,11 +9,17 @@ from typing import Any
 import pyarrow as pa
 
 from evaluation import opinions
-from ray_jobs.survey_files import editors_of, votes_of
+from evaluation.survey import CHECKS_NEEDED
+from ray_jobs.survey_files import editors_of, not_shown, not_shown_lines, votes_of
 from shards.run import Run
 from shards.tables import from_rows, write_table
 
 RESULTS, TABLE = "survey-results.json", "survey-votes.parquet"
+_WHY = {
+    "unfinished": f"unfinished (fewer than {CHECKS_NEEDED} checks answered)",
+    "checks": "for checks",
+    "too_fast": "for too fast",
+}
 VOTES = pa.schema(
     [
         ("rater", pa.int32()),  # a number, and nothing else about them
@@ -43,17 +49,16 @@ def write(run: Run, url: str | None) -> str:
         by_rater.setdefault(vote["rater"], []).append(vote)
     counts = {rater: opinions.careless(own) is None for rater, own in by_rater.items()}
     rows = [{**vote, "counts": counts[vote["rater"]]} for vote in found]
-    figures = opinions.figures(found, editors)
+    figures = {**opinions.figures(found, editors), "not_shown": not_shown(run)}
     run.storage.write(TABLE, write_table(from_rows(rows, VOTES), {}))
     run.storage.write(RESULTS, json.dumps(figures, indent=1).encode())
     return "\n".join(_lines(figures))
 
 
 def _lines(figures: Mapping[str, Any]) -> Iterator[str]:
-    left_out = ", ".join(
-        f"{number} for {why.replace('_', ' ')}" for why, number in figures["dropped"].items()
-    )
+    left_out = ", ".join(f"{number} {_WHY[why]}" for why, number in figures["dropped"].items())
     yield f"{figures['raters']} raters, {figures['votes']} votes that count; left out: {left_out or 'nobody'}"
+    yield from not_shown_lines(figures["not_shown"])
     keys = [*figures["alpha"], "all"]
     yield f"{'human evaluation score':<24}" + "".join(f"{key:>24}" for key in keys)
     for editor, scores in figures["score"].items():
@@ -65,13 +70,21 @@ def _lines(figures: Mapping[str, Any]) -> Iterator[str]:
     yield "ranks, with strengths"
     for editor in figures["score"]:
         cells = [
-            f"{own['rank']}: {own['strength']:+.2f} ({own['low']:+.2f} to {own['high']:+.2f})"
-            if (own := strengths.get(editor))
-            else "–"
+            f"{own['rank']}: {own['strength']:+.2f}{_between(own)}" if (own := strengths.get(editor)) else "–"
             for strengths in figures["strength"].values()
         ]
         yield f"  {editor:<22}" + "".join(f"{cell:>28}" for cell in cells)
+    for question, fit in figures["fits"].items():
+        if not fit["fitted"]:
+            yield f"  {question}: no strengths, the choices could not be fitted"
+        elif fit["failed"]:
+            yield (f"  {question}: {fit['failed']} of {fit['draws']} draws could not be fitted and are in no "
+                   "interval")  # fmt: skip
     alphas = (
         f"{key} {alpha:.2f}" if alpha is not None else f"{key} –" for key, alpha in figures["alpha"].items()
     )
     yield "agreement (Krippendorff's alpha, ordinal): " + ", ".join(alphas)
+
+
+def _between(own: Mapping[str, Any]) -> str:
+    return "" if own["low"] is None else f" ({own['low']:+.2f} to {own['high']:+.2f})"

