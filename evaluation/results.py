@@ -23,6 +23,7 @@ RESULTS = with_features(
             ("editor", pa.string()),
             ("copy", pa.int32()),  # which of several trainings of the editor
             ("text", pa.string()),
+            ("judged", pa.bool_()),  # it is known what is to be where: it is right, or wrong, or failed
             ("edited", IMAGE),  # null where there is none
             ("outcome", pa.string()),  # right, wrong, made, failed, not_expressible
             ("reason", pa.string()),  # why it is wrong, as in `evaluation.spatial`, or how the editor failed
@@ -31,6 +32,7 @@ RESULTS = with_features(
             ("within", pa.list_(pa.bool_())),  # right, if named things may be off so far: `TOLERANCES`
             ("psnr", pa.float32()),  # where nothing was to change, against the source
             ("ssim", pa.float32()),
+            ("lpips", pa.float32()),  # null where no weights were named
             ("kept_share", pa.float32()),
             ("l1", pa.float32()),  # against the true picture, where there is one; of values of 0 to 1
             ("l2", pa.float32()),

@@ -1,22 +1,69 @@
-"""By which rules results came about: a digest of the code that chooses edits, judges them, and sums them up.
+"""By which rules results came about: a digest of the code that chooses edits, makes and judges pictures, and sums up.
 
-What was judged by other rules must not stand beside it, whoever forgot to raise a version.
+What was made or judged by other rules must not stand beside it, whoever forgot to raise a version. What code says
+counts, not how it is set or commented.
 """
 
 from __future__ import annotations
 
+import ast
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 
-_HERE = Path(__file__).parent
-JUDGING = ("spatial.py", "floor.py", "preserved.py", "results.py")
-CHOOSING = (*JUDGING, "trials.py", "edit_sets.py", "paraphrases.py", "benchmarks.py")
-ANALYSIS = ("trials.py", "table.py", "distances.py")
+_ROOT = Path(__file__).parent.parent
+JUDGING = (
+    "evaluation/spatial.py", "evaluation/floor.py", "evaluation/preserved.py", "evaluation/results.py",
+    "evaluation/stage.py", "filters/reader.py", "filters/reader_net.py", "spatial/geometry.py", "spatial/relations.py",
+)  # fmt: skip
+CHOOSING = (
+    *JUDGING, "evaluation/trials.py", "evaluation/edit_sets.py", "evaluation/paraphrases.py",
+    "evaluation/paraphrases.jsonl", "evaluation/benchmarks.py",
+)  # fmt: skip
+ANALYSIS = (
+    "evaluation/trials.py", "evaluation/table.py", "evaluation/distances.py", "evaluation/opinions.py",
+    "evaluation/survey.py", "evaluation/votes.py",
+)  # fmt: skip
+_EDITORS = ("evaluation/editors.py",)
+_OURS = (
+    *_EDITORS,
+    *(
+        f"trainer/{name}.py"
+        for name in (
+            "pipeline", "guidance", "model", "features", "processor", "spatial_attention", "words", "maps", "geometry",
+            "landing", "outline", "brought", "retouch", "paste", "objective", "frozen",
+        )
+    ),
+)  # fmt: skip
+_OTHERS = {
+    "spatialpix": _OURS,
+    "diffusionclip": (*_EDITORS, "evaluation/diffusionclip.py", "evaluation/ddim.py"),
+    "unclip": (*_EDITORS, "evaluation/unclip.py", "evaluation/ddim.py"),
+    "hosted": (*_EDITORS, "evaluation/hosted.py"),
+}
 
 
-def rules(files: tuple[str, ...]) -> str:
-    """sha256 of these files of this package."""
+def making(kind: str) -> tuple[str, ...]:
+    """The files that make pictures for an editor of this kind, beside libraries."""
+    return _OTHERS.get(kind, _EDITORS)
+
+
+def rules(files: Iterable[str]) -> str:
+    """sha256 of what these files say, paths from the project's root: of Python without comments and docstrings."""
     total = hashlib.sha256()
     for name in files:
-        total.update(f"{name}\0".encode() + (_HERE / name).read_bytes())
+        total.update(f"{name}\0".encode() + _said(_ROOT / name))
     return total.hexdigest()
+
+
+def _said(path: Path) -> bytes:
+    content = path.read_bytes()
+    if path.suffix != ".py":
+        return content
+    tree = ast.parse(content)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0] if node.body else None
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+                node.body = node.body[1:]
+    return ast.unparse(tree).encode()

@@ -112,7 +112,10 @@ def judge(
             return Outcome("unnamed_moved")
     shown = set(matched) if everything else named
     off = max((_off(thing, matched[thing.id], width) for thing in wanted if thing.id in shown), default=0.0)
-    if everything and off > tolerance:
+    if everything and any(
+        _off(thing, matched[thing.id], width) > _turned(thing, before.get(thing.id), width, tolerance)
+        for thing in wanted
+    ):
         return Outcome("named_off", off)
     by_id = {thing.id: thing for thing in wanted}
     said: list[Row] = list(row["instructions"] or ())
@@ -149,6 +152,14 @@ def _named(step: Row) -> set[str]:
 
 def _off(thing: Thing, found: Thing, width: int) -> float:
     return float(np.linalg.norm(thing.centre - found.centre)) / width
+
+
+def _turned(thing: Thing, start: Thing | None, width: int, tolerance: float) -> float:
+    """How far a thing may be off when the camera moves: half of its own way, so that an untouched picture is no small
+    turn, but no less than what stands still may."""
+    if start is None:
+        return tolerance
+    return min(tolerance, max(UNNAMED, _off(thing, start, width) / 2))
 
 
 def _step(

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.editors import Asked, checked, editor
-from evaluation.preserved import preserved, subject_of
+from evaluation.preserved import Unlike, preserved, subject_of
 from evaluation.results import FAILED, MADE, RESULTS, RIGHT, TOLERANCES, UNASKED, WRONG
 from evaluation.spatial import judge, seen
 from shards.guard import BrokenEngine, RowGuard
@@ -48,7 +48,7 @@ class Made:
 
 class EditAndMeasure:
     """Stage "edits". settings: {"set": {"name", "key"}, "editor": {"name", ...}, "copy", "batch", "seed", "reader",
-    "clip": null or as of stage "scores"}."""
+    "clip": null or as of stage "scores", "lpips": null or a file of `evaluation.lpips`}."""
 
     name = "edits"
     version = 1  # to be raised whenever the same settings and sets would give other rows
@@ -63,16 +63,13 @@ class EditAndMeasure:
         self._seed, self._batch = int(settings["seed"]), int(settings["batch"])
         self._editor = editor(self._about, self._copy)
         self._reader = Reader.load(settings["reader"])
-        self._clip = _clip(settings["clip"])
+        self._clip, self._lpips = _clip(settings["clip"]), _lpips(settings["lpips"])
         self._measuring = ThreadPoolExecutor(1)  # measures a batch while the editor is at the next
 
     def __call__(self, unit: Unit, guard: RowGuard) -> UnitReport:
         from evaluation.edit_sets import of_group
 
         began, asked_s = time.monotonic(), 0.0
-        if self._run.storage.exists(self._run.shard_key(self._folder, unit.id)):
-            # Of a worker that died after it: not to be paid for twice.
-            return UnitReport(unit.id, self.name, unit.size, {}, 0.0, skipped=True)
         numbered = list(
             zip(unit.rows, of_group(self._run.storage, self._set["key"], unit.index), strict=False)
         )
@@ -128,8 +125,11 @@ class EditAndMeasure:
             said = str(error).strip().splitlines()[0][:_LONGEST] if str(error).strip() else ""
             return [Made(None, time.perf_counter() - began, f"error_{type(error).__name__}", said)]
         each = (time.perf_counter() - began) / len(asked)
-        pictures += [None] * (len(asked) - len(pictures))
-        return [_checked(picture, one.image, each) for picture, one in zip(pictures, asked, strict=False)]
+        if len(pictures) != len(asked):  # which is whose nobody knows
+            if len(asked) > 1:
+                return [made for one in asked for made in self._together([one])]
+            return [Made(None, each, "wrong_number", f"{len(pictures)} pictures for one edit")]
+        return [_checked(picture, one.image, each) for picture, one in zip(pictures, asked, strict=True)]
 
     def _asked(self, case: Case) -> Asked:
         row = case.row
@@ -147,6 +147,7 @@ class EditAndMeasure:
                 "pair_id": case.row["pair_id"], "scene_id": case.row["scene_id"], "edit_kind": case.kind,
                 "language": case.row["language"], "edit_set": self._set["name"],
                 "editor": self._about["name"], "copy": self._copy, "text": case.text,
+                "judged": case.judged,
             }  # fmt: skip
             if one is None:
                 rows.append(row | {"outcome": UNASKED})
@@ -160,7 +161,7 @@ class EditAndMeasure:
                 off = (one.picture.astype(np.float64) - case.truth.astype(np.float64)) / 255
                 row |= {"l1": float(np.abs(off).mean()), "l2": float(np.square(off).mean())}
             if case.judged:
-                row |= _judged(case, one.picture, next(read))
+                row |= _judged(case, one.picture, next(read), self._lpips)
             rows.append(row)
         return rows
 
@@ -204,7 +205,9 @@ def _checked(picture: Any, like: Pixels, seconds: float) -> Made:
     return Made(found, seconds, reason)
 
 
-def _judged(case: Case, picture: Pixels, sightings: Sequence[Sighting]) -> dict[str, Any]:
+def _judged(
+    case: Case, picture: Pixels, sightings: Sequence[Sighting], lpips: Unlike | None
+) -> dict[str, Any]:
     found = seen(sightings)
     outcome = judge(case.row, found, case.yaws)
     row: dict[str, Any] = {
@@ -213,9 +216,9 @@ def _judged(case: Case, picture: Pixels, sightings: Sequence[Sighting]) -> dict[
         "off": outcome.off,
         "within": [judge(case.row, found, case.yaws, most).success for most in TOLERANCES],
     }
-    kept = preserved(case.row, case.before, picture)
+    kept = preserved(case.row, case.before, picture, found, lpips)
     if kept is not None:
-        row |= {"psnr": kept.psnr, "ssim": kept.ssim, "kept_share": kept.share}
+        row |= {"psnr": kept.psnr, "ssim": kept.ssim, "lpips": kept.lpips, "kept_share": kept.share}
     return row
 
 
@@ -227,6 +230,14 @@ def _clip(settings: Mapping[str, Any] | None) -> ClipJudge | None:
 
     weights = ClipWeights(settings["model"], settings["weights"])
     return ClipJudge(weights, settings["preprocessing"], settings["device"], settings["precision"])
+
+
+def _lpips(file: str | None) -> Unlike | None:
+    if file is None:
+        return None
+    from evaluation.lpips import Lpips
+
+    return Lpips.load(file)
 
 
 def _memory_mb() -> float:

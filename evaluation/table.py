@@ -14,15 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from evaluation.results import FAILED, RIGHT, TOLERANCES, UNASKED, WRONG
-from evaluation.trials import chance, holm, interval
+from evaluation.results import FAILED, RIGHT, TOLERANCES, UNASKED
+from evaluation.trials import chance, holm, interval, share_interval
 
 COLUMNS = (
-    "pair_id", "scene_id", "edit_kind", "language", "edit_set", "editor", "copy", "outcome", "reason", "within",
-    "psnr", "ssim", "l1", "l2", "clip_image", "clip_direction", "seconds", "memory_mb", "price",
+    "pair_id", "scene_id", "edit_kind", "language", "edit_set", "editor", "copy", "judged", "outcome", "reason",
+    "within", "psnr", "ssim", "lpips", "l1", "l2", "clip_image", "clip_direction", "seconds", "memory_mb", "price",
 )  # fmt: skip
 Row = Mapping[str, Any]
-_MEASURES = ("psnr", "ssim", "l1", "l2", "clip_image", "clip_direction")
+_MEASURES = ("psnr", "ssim", "lpips", "l1", "l2", "clip_image", "clip_direction")
 
 
 def summary(rows: Sequence[Row], editors: Sequence[str]) -> dict[str, Any]:
@@ -34,12 +34,18 @@ def summary(rows: Sequence[Row], editors: Sequence[str]) -> dict[str, Any]:
     return {name: _of_set(found, editors) for name, found in sorted(by_set.items())}
 
 
+def no_lpips(sets: Mapping[str, Any]) -> str:
+    """What is to be said once of a `summary` of edits that leave something alone, without LPIPS; else empty."""
+    figures = [one for found in sets.values() for one in found["editors"].values()]
+    missing = any(one["psnr"] for one in figures) and not any(one["lpips"] for one in figures)
+    return "LPIPS: no weights were named" if missing else ""
+
+
 def _of_set(rows: Sequence[Row], editors: Sequence[str]) -> dict[str, Any]:
     own = {name: [row for row in rows if row["editor"] == name] for name in editors}
     own = {name: some for name, some in own.items() if some}
     first = next(iter(own))
-    # Of a set that nobody can judge none is right or wrong, whoever failed.
-    judged = any(row["outcome"] in (RIGHT, WRONG) for row in rows)
+    judged = any(row["judged"] for row in rows)  # else none is right or wrong, whoever failed
     success = {name: _success(some) if judged else {} for name, some in own.items()}
     about = {row["pair_id"]: row for row in rows}
     found = {}
@@ -67,7 +73,7 @@ def _of_editor(rows: Sequence[Row], success: Mapping[str, float], about: Mapping
         "asked": len(tried),
         "not_expressible": len({row["pair_id"] for row in rows} - tried),
         "failed": Counter(row["reason"] for row in asked if row["outcome"] == FAILED),
-        "success": _interval(success, about) if success else None,
+        "success": asdict(share_interval([*success.values()], _scenes(success, about))) if success else None,
         "copies": [
             float(np.mean([row["outcome"] == RIGHT for row in asked if row["copy"] == copy]))
             for copy in copies
@@ -82,19 +88,38 @@ def _of_editor(rows: Sequence[Row], success: Mapping[str, float], about: Mapping
     for name in _MEASURES:
         values: dict[str, list[float]] = defaultdict(list)
         for row in asked:
-            if row[name] is not None:
-                values[row["pair_id"]].append(row[name])
+            if (value := row.get(name)) is not None:  # rows from before there was a measure lack it
+                values[row["pair_id"]].append(_error(value) if name == "psnr" else value)
         means = {edit: float(np.mean(some)) for edit, some in values.items()}
-        figures[name] = _interval(means, about) if means else None
+        found = _interval(means, about) if means else None
+        figures[name] = _decibels(found) if found and name == "psnr" else found
     if asked:
-        figures["seconds"] = float(np.median([row["seconds"] for row in asked]))
+        seconds = [row["seconds"] for row in asked]
+        # The mean has what some edits cost all others of their kind, say the tuning for a new instruction.
+        figures |= {"seconds": float(np.median(seconds)), "seconds_mean": float(np.mean(seconds))}
         figures["memory_mb"] = float(max(row["memory_mb"] for row in asked))
         figures["price"] = float(sum(row["price"] for row in asked))
     return figures
 
 
 def _interval(values: Mapping[str, float], about: Mapping[str, Row]) -> dict[str, float]:
-    return asdict(interval([*values.values()], [about[edit]["scene_id"] for edit in values]))
+    return asdict(interval([*values.values()], _scenes(values, about)))
+
+
+def _error(psnr: float) -> float:
+    """The mean squared error, of values of 0 to 1. Errors are averaged, not decibels: a few copies to the pixel, of 99,
+    would be worth more than many edits that damage little."""
+    return float(10 ** (-psnr / 10))
+
+
+def _decibels(error: Mapping[str, float]) -> dict[str, float]:
+    """Of a mean error and its interval; the least error is the most decibels."""
+    mean, low, high = (float(-10 * np.log10(error[name])) for name in ("mean", "high", "low"))
+    return {"mean": mean, "low": low, "high": high}
+
+
+def _scenes(values: Mapping[str, float], about: Mapping[str, Row]) -> list[str]:
+    return [about[edit]["scene_id"] for edit in values]
 
 
 def _shares(
@@ -144,4 +169,4 @@ def _against(
 
 
 def _chance(values: Mapping[str, float], about: Mapping[str, Row]) -> float:
-    return chance([*values.values()], [about[edit]["scene_id"] for edit in values])
+    return chance([*values.values()], _scenes(values, about))

@@ -140,26 +140,42 @@ def _yaws(row: Row) -> dict[str, float]:
     return found
 
 
+UNSEEN, MISREAD, IDLE = "unseen", "misread", "idle"
+"""Why an edit does not count: the reader cannot see its kind; it does not find the true picture to succeed; it finds
+the picture that nobody touched to succeed."""
+
+
 def judgeable(tried: Sequence[Case], reader: Reader, batch: int = 64) -> list[Case]:
-    """Those that the reader can judge: spatial edits whose true picture it finds to succeed, by the same rules that an
-    editor's picture is held to; turns only of things that look different from different sides. To be asked before any
-    editor is."""
+    """Those that count, by `sifted`. To be asked before any editor is."""
+    return [case for case, why in sifted(tried, reader, batch) if why is None]
+
+
+def sifted(tried: Sequence[Case], reader: Reader, batch: int = 64) -> Iterator[tuple[Case, str | None]]:
+    """Each edit, and None if it counts, else why not. What counts are spatial edits whose true picture the reader finds
+    to succeed, and whose first picture it does not, by the same rules that an editor's picture is held to; turns only
+    of things that look different from different sides. Raises ValueError for pictures of several sizes."""
+    sizes = {shown.shape for case in tried for shown in (case.before, case.truth) if shown is not None}
+    if len(sizes) > 1:
+        said = ", ".join(sorted(f"{width} x {height}" for height, width, _ in sizes)[:3])
+        raise ValueError(f"pictures of a set must be of one size, and these are {said}")
     spatial = [case for case in tried if case.judged and not _only(case.row, NOT_SPATIAL)]
-    found = []
+    yield from ((case, UNSEEN) for case in tried if not case.judged or _only(case.row, NOT_SPATIAL))
     for start in range(0, len(spatial), batch):
         some = spatial[start : start + batch]
         pictures = [one.truth for one in some if one.truth is not None]  # of all, or they could not be judged
-        if len({picture.shape for picture in pictures}) > 1:
-            raise ValueError("pictures of a set must be of one size: name the side that they are scaled to")
-        truths = np.stack(pictures)
-        for case, sightings in zip(some, reader.read(truths), strict=True):
-            if not judge(case.row, seen(sightings), case.yaws).success:
-                continue
-            turned = [s for s in case.row["operations"] if s["kind"] == "rotate"]
-            if any(not _turnable(str(step["subject"]), case, sightings) for step in turned):
-                continue
-            found.append(case)
-    return found
+        truths = reader.read(np.stack(pictures))
+        untouched = reader.read(np.stack([one.before for one in some]))
+        for case, sightings, before in zip(some, truths, untouched, strict=True):
+            yield case, _not_judged(case, sightings, before)
+
+
+def _not_judged(case: Case, truth: Sequence[Sighting], before: Sequence[Sighting]) -> str | None:
+    if not judge(case.row, seen(truth), case.yaws).success:
+        return MISREAD
+    turned = [step for step in case.row["operations"] if step["kind"] == "rotate"]
+    if any(not _turnable(str(step["subject"]), case, truth) for step in turned):
+        return UNSEEN
+    return IDLE if judge(case.row, seen(before), case.yaws).success else None
 
 
 def _only(row: Row, kinds: frozenset[str]) -> bool:
@@ -203,6 +219,18 @@ def interval(values: Sequence[float], scenes: Sequence[str], seed: int = 0, draw
     difference of two editors there, or the mean over seeds; scenes: whose each is."""
     low, high = np.quantile(_means(values, scenes, seed, draws), (0.025, 0.975))
     return Interval(float(np.mean(np.asarray(values, np.float64))), float(low), float(high))
+
+
+def share_interval(values: Sequence[float], scenes: Sequence[str]) -> Interval:
+    """Of a share, of values 0 to 1. Where all are 0, or all 1, no draw of scenes differs, and the bound is the exact
+    one of so many scenes (Clopper & Pearson 1934): of three scenes that all succeed one may still fail often."""
+    found = interval(values, scenes)
+    bound = 0.025 ** (1 / len(set(scenes)))
+    if all(value == 0 for value in values):
+        return Interval(0.0, 0.0, 1 - bound)
+    if all(value == 1 for value in values):
+        return Interval(1.0, bound, 1.0)
+    return found
 
 
 def chance(values: Sequence[float], scenes: Sequence[str], seed: int = 0, draws: int = 10_000) -> float:

@@ -160,8 +160,9 @@ AnyEditor = Annotated[
 
 class EvaluateConfig(Model):
     """sets, editors: by name; the first editor is what all others are held against. reader: a folder of
-    `filters.reader`, which says what is in a picture. clip: null for no figures of CLIP. unit: edits of a unit of work.
-    batch: edits that an editor is asked for at once. seed: of every edit."""
+    `filters.reader`, which says what is in a picture. clip: null for no figures of CLIP. lpips: a file of AlexNet's
+    weights, as torchvision publishes them; null for no LPIPS. unit: edits of a unit of work. batch: edits that an
+    editor is asked for at once. seed: of every edit."""
 
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     out: str = Field(min_length=1)
@@ -169,6 +170,7 @@ class EvaluateConfig(Model):
     editors: Annotated[dict[Name, AnyEditor], Field(min_length=1)]
     reader: str = "models/starter/weights/reader"
     clip: Clip | None = None
+    lpips: Annotated[str, Field(min_length=1)] | None = None
     unit: PositiveInt = 32
     batch: PositiveInt = 16
     pool: Pool = Pool()

@@ -12,49 +12,37 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evaluation.rules import CHOOSING, JUDGING, rules
+from evaluation.rules import JUDGING, making, rules
 from ray_jobs.config import ConfigError, check, one_line, overridden, read_yaml
 from ray_jobs.config_evaluate import (
     AnyEditor,
     Decoded,
     DiffusionClip,
-    EditSet,
     EvaluateConfig,
     Hosted,
     Trained,
     UnClip,
 )
+from ray_jobs.evaluate_sets import Frozen, frozen, identity
+from ray_jobs.evaluate_table import table
 from ray_jobs.job import DONE, parser, run_job
 
 if TYPE_CHECKING:
-    from evaluation.trials import Case
-    from filters.reader import Reader
     from ray_jobs.recipes import Route
     from ray_jobs.worker import Failure
     from shards.run import Run
-    from spatial.templates import Chosen
 
 STAGE = "evaluation.stage:EditAndMeasure"
 MADE_OF = "results.json"  # which sets, editors and folders the results are of
 # Where and how fast it goes is no part of what it is; sets and editors may become more.
 _EXECUTION = ("out", "pool", "limits")
-
-
-@dataclass(frozen=True, slots=True)
-class Frozen:
-    """A set as it lies in the run. key: of its file. digest: `evaluation.trials.digest`. looked_at: edits of the
-    dataset; edits: those that count."""
-
-    name: str
-    key: str
-    digest: str
-    edits: int
-    looked_at: int
+# Of an editor: models are told by what is in them, and the rest makes no other picture.
+_NOT_SHAPING = ("models", "model", "device", "key", "price", "notes")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -104,11 +92,9 @@ def _work(arguments: argparse.Namespace) -> int:
         described = config.model_dump(mode="json", exclude=set(_EXECUTION))
         about = {"execution": config.model_dump(mode="json", include=set(_EXECUTION))}
         run = Run.create_or_open(storage, described, about, {"seed": config.seed})
-        sets = [_frozen(run, name, asked, config) for name, asked in config.sets.items()]
+        sets = [frozen(run, name, asked, config) for name, asked in config.sets.items()]
         for one in sets:
-            print(
-                f"set {one.name}: {one.edits} of {one.looked_at} edits can be judged, sha256 {one.digest[:16]}"
-            )
+            print(one.said())
         plan = routes(config, sets)
         hold_to_budget(run, config, plan, arguments.spend)
         counted = Counted("edits", "right", ("wrong", "failed"), ("right", "wrong", "failed"))
@@ -135,14 +121,19 @@ def _work(arguments: argparse.Namespace) -> int:
 
 
 def made_of(sets: Sequence[Frozen], plan: Sequence[Route], missing: int) -> dict[str, Any]:
-    """What readers of results are told: {"sets": by name, "results": [{"set", "editor", "copy", "folder"}], "missing":
-    units}."""
+    """What readers of results are told: {"sets": by name, "results": [{"set", "editor", "copy", "model", "folder"}],
+    "rules": digest of those that judged, "missing": units}. model: digest of its weights, empty where there are none.
+    """
     results = []
     for route in plan:
         of = route.stages[0].settings
-        which = {"set": of["set"]["name"], "editor": of["editor"]["name"], "copy": of["copy"]}
+        which = {name: of[name]["name"] for name in ("set", "editor")} | {
+            "copy": of["copy"],
+            "model": of["model"],
+        }
         results.append(which | {"folder": route.folders["edits"]})
-    return {"sets": {one.name: asdict(one) for one in sets}, "results": results, "missing": missing}
+    told = {"sets": {one.name: asdict(one) for one in sets}, "results": results, "rules": rules(JUDGING)}
+    return told | {"missing": missing}
 
 
 def hold_to_budget(run: Run, config: EvaluateConfig, plan: Sequence[Route], spend: float) -> None:
@@ -155,7 +146,10 @@ def hold_to_budget(run: Run, config: EvaluateConfig, plan: Sequence[Route], spen
         own = [route for route in plan if route.stages[0].settings["editor"]["name"] == name]
         done = {route.name: run.done(route.folders["edits"]) for route in own}
         left = sum(unit.id not in done[route.name] for route in own for unit in route.units) * config.unit
-        before = sum(len(units) for units in done.values()) * config.unit
+        # By whatever model and settings: what was paid is paid.
+        paid = [f"edits-{route.name}-" for route in own]
+        shards = sum(entry.key.endswith(".parquet") for start in paid for entry in run.storage.list(start))
+        before = shards * config.unit
         total += (left + before) * editor.price
         asked = f", and {before} were asked before" if before else ""
         print(f"editor {name}: up to {left} edits at {editor.price:g} each: {left * editor.price:.2f}{asked}")
@@ -181,7 +175,19 @@ def _anywhere(config: EvaluateConfig) -> EvaluateConfig:
         if isinstance(editor, Trained):
             models = tuple(_model(f"editors.{name}.models", model) for model in editor.models)
             editors[name] = editor.model_copy(update={"models": models})
-    return config.model_copy(update={"reader": str(reader.resolve()), "editors": editors})
+    lpips = None if config.lpips is None else _lpips(config.lpips)
+    return config.model_copy(update={"reader": str(reader.resolve()), "editors": editors, "lpips": lpips})
+
+
+def _lpips(file: str) -> str:
+    from evaluation.lpips import Lpips
+    from filters.weights import WeightsError
+
+    try:
+        Lpips.load(file)  # here, so that no worker starts for a file that is no such thing
+    except WeightsError as error:
+        raise ConfigError(f"lpips: {one_line(error)}") from None
+    return str(Path(file).expanduser().resolve())
 
 
 def _model(key: str, model: str) -> str:
@@ -193,88 +199,6 @@ def _model(key: str, model: str) -> str:
     return model
 
 
-def _frozen(run: Run, name: str, asked: EditSet, config: EvaluateConfig) -> Frozen:
-    """The set, chosen once: the same settings, data and reader find it again. Raises ConfigError, StorageError."""
-    from evaluation.edit_sets import written
-    from evaluation.trials import digest
-    from filters.reader import Reader
-    from shards.dataset import open_dataset
-    from shards.fingerprint import fingerprint
-    from shards.storage import NotFound
-
-    made_of = fingerprint(
-        {
-            **asked.model_dump(mode="json", exclude={"dataset", "folder", "digest"}), "unit": config.unit,
-            "source": open_dataset(asked.dataset).manifest.sha256 if asked.dataset else _listing(asked.folder or ""),
-            "reader": identity(config.reader), "rules": rules(CHOOSING),
-        }
-    )  # fmt: skip
-    note = f"sets/{name}-{made_of[:8]}.json"
-    try:
-        found = Frozen(**json.loads(run.storage.read(note)))
-    except NotFound:
-        chosen, looked_at = _chosen(name, asked, Reader.load(config.reader))
-        if not chosen:
-            raise ConfigError(
-                f"sets.{name}: none of the {looked_at} edits of split {asked.split!r} can be judged"
-            ) from None
-        found = Frozen(name, f"sets/{name}-{made_of[:8]}.parquet", digest(chosen), len(chosen), looked_at)
-        run.storage.write(found.key, written(chosen, config.unit))
-        run.storage.write(note, json.dumps(asdict(found), indent=1).encode())
-    if asked.digest is not None and not found.digest.startswith(asked.digest):
-        raise ConfigError(
-            f"sets.{name}.digest: the set is {found.digest[:16]}, not {asked.digest[:16]}: other data, words or reader "
-            "than it was frozen with"
-        )
-    return found
-
-
-def _chosen(name: str, asked: EditSet, reader: Reader) -> tuple[list[Case], int]:
-    """The edits that count, and how many were looked at. Raises ConfigError for a picture that is broken."""
-    from evaluation.benchmarks import BenchmarkError, edits
-    from evaluation.edit_sets import of_each
-    from evaluation.paraphrases import paraphrases
-    from evaluation.trials import cases, judgeable, worded
-    from shards.dataset import open_dataset
-
-    if asked.benchmark is not None:
-        try:
-            there = list(edits(asked.benchmark, asked.folder or "", asked.side))
-        except BenchmarkError as error:
-            raise ConfigError(f"sets.{name}: {one_line(error)}") from None
-        return of_each(there, asked.most), len(there)
-    held: Chosen = "held_out" if asked.words == "withheld" else "all"
-    try:
-        there = list(cases(open_dataset(asked.dataset or ""), asked.split, held))
-    except ValueError as error:
-        raise ConfigError(f"sets.{name}: {one_line(error)}") from None
-    chosen = judgeable(there, reader)
-    if asked.words == "free":
-        chosen = worded(chosen, [(one.pair_id, one.language, one.text) for one in paraphrases()])
-    elif asked.words == "canonical":
-        chosen = [_canonical(case) for case in chosen]
-    return of_each(chosen, asked.most), len(there)
-
-
-def _canonical(case: Case) -> Case:
-    """What is understood is English then."""
-    from evaluation.trials import Case
-    from trainer.words import canonical_text
-
-    text = canonical_text(case.text)
-    row = case.row if text == case.text else {**case.row, "language": "en"}
-    return Case(row, text, case.before, case.truth, case.yaws)
-
-
-def _listing(folder: str) -> str:
-    """Of a benchmark's folder: names and sizes of all that is in it."""
-    total = hashlib.sha256()
-    for path in sorted(Path(folder).rglob("*")):
-        if path.is_file():
-            total.update(f"{path.relative_to(folder).as_posix()} {path.stat().st_size}\n".encode())
-    return total.hexdigest()
-
-
 def routes(config: EvaluateConfig, sets: Sequence[Frozen]) -> list[Route]:
     """One for each set, editor and copy. Raises ConfigError."""
     from ray_jobs.recipes import Route
@@ -284,27 +208,29 @@ def routes(config: EvaluateConfig, sets: Sequence[Frozen]) -> list[Route]:
     from shards.units import Unit
 
     clip = None if config.clip is None else config.clip.model_dump(mode="json") | {"identity": _clip(config)}
+    lpips = None if config.lpips is None else [_sha256(config.lpips), rules(("evaluation/lpips.py",))]
     version = _version()
     found = []
     for one in sets:
         for name, editor in config.editors.items():
-            own = (editor.model,) if isinstance(editor, Decoded) else ("",)
+            own = (editor.model,) if isinstance(editor, Decoded | Hosted) else ("",)
             copies = editor.models if isinstance(editor, Trained) else own
             for copy, model in enumerate(copies):
                 about = editor.model_dump(mode="json") | {"name": name}
                 settings = {
                     "set": {"name": one.name, "key": one.key}, "editor": about, "copy": copy, "batch": config.batch,
                     "seed": config.seed, "reader": config.reader, "clip": clip,
+                    "lpips": config.lpips, "model": identity(model) if model else "",
                 }  # fmt: skip
                 judged_by = None
                 if clip is not None:
                     judged_by = [clip[key] for key in ("identity", "preprocessing", "precision")]
                 shaping = {
                     "stage": "edits", "version": version, "set": [one.name, one.digest], "unit": config.unit,
-                    "editor": {k: v for k, v in about.items() if k not in ("models", "model", "device")}, "copy": copy,
-                    "model": identity(model) if model else "", "seed": config.seed, "batch": config.batch,
-                    "reader": identity(config.reader), "clip": judged_by, "rules": rules(JUDGING),
-                    "stands_on": _stands_on(editor),
+                    "editor": {k: v for k, v in about.items() if k not in _NOT_SHAPING}, "copy": copy,
+                    "model": settings["model"], "seed": config.seed, "batch": config.batch,
+                    "reader": identity(config.reader), "clip": judged_by, "lpips": lpips, "rules": rules(JUDGING),
+                    "made_by": rules(making(editor.kind)), "stands_on": _stands_on(editor),
                 }  # fmt: skip
                 route = f"{one.name}_{name}" + (f"_{copy + 1}" if len(copies) > 1 else "")
                 units = [Unit(route, index, config.unit) for index in range(-(-one.edits // config.unit))]
@@ -316,6 +242,11 @@ def routes(config: EvaluateConfig, sets: Sequence[Frozen]) -> list[Route]:
             f"editors: two of them, or of their copies, would both be {twice!r}: name one otherwise"
         )
     return found
+
+
+def _sha256(file: str) -> str:
+    with Path(file).expanduser().open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def _stands_on(editor: AnyEditor) -> list[str]:
@@ -350,41 +281,3 @@ def _clip(config: EvaluateConfig) -> str:
         return ClipWeights(config.clip.model, config.clip.weights).identity()
     except WeightsError as error:
         raise ConfigError(f"clip.model: {one_line(error)}") from None
-
-
-def identity(model: str) -> str:
-    """Of a folder: its weights and settings, byte by byte; of a name on the Hub: the name."""
-    folder = Path(model)
-    if not folder.is_dir():
-        return model
-    total = hashlib.sha256()
-    for path in sorted(folder.rglob("*")):
-        if path.suffix in (".safetensors", ".bin", ".json", ".txt", ".model") and path.is_file():
-            total.update(f"{path.relative_to(folder).as_posix()}\n".encode())
-            with path.open("rb") as file:
-                total.update(hashlib.file_digest(file, "sha256").digest())
-    return total.hexdigest()[:32]
-
-
-def table(report: Mapping[str, Any]) -> str:
-    """The figures as text, a table for each set."""
-    return "\n\n".join("\n".join(_lines(name, found)) for name, found in report["sets"].items())
-
-
-def _lines(name: str, found: Mapping[str, Any]) -> Iterator[str]:
-    yield f"{name}: {found['edits']} edits, sha256 {found['digest'][:16]}"
-    heads = f"{'right':>8}{'95%':>18}{'the first is ahead by':>26}{'asked':>7}{'failed':>8}{'PSNR':>7}{'s/edit':>8}"
-    yield f"  {'editor':<16}{heads}"
-    for editor, figures in found["editors"].items():
-        success, ahead = figures["success"], figures["ahead"]
-        share = f"{success['mean']:.1%}" if success else "–"
-        sure = f"{success['low']:.1%} to {success['high']:.1%}" if success else ""
-        before = (
-            f"{100 * ahead['mean']:+.1f} ({100 * ahead['low']:+.1f} to {100 * ahead['high']:+.1f})"
-            if ahead
-            else ""
-        )
-        psnr = f"{figures['psnr']['mean']:.1f}" if figures["psnr"] else "–"
-        seconds = f"{figures['seconds']:.2f}" if "seconds" in figures else "–"
-        failed = sum(figures["failed"].values())
-        yield f"  {editor:<16}{share:>8}{sure:>18}{before:>26}{figures['asked']:>7}{failed:>8}{psnr:>7}{seconds:>8}"

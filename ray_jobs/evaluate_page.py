@@ -24,7 +24,7 @@ from shards.storage import NotFound
 from shards.tables import read_table
 
 if TYPE_CHECKING:
-    from ray_jobs.evaluate import Frozen
+    from ray_jobs.evaluate_sets import Frozen
 
 VERSION = 1
 _SHOWN = 24  # edits of a set
@@ -74,9 +74,7 @@ def write(
         for editor, figures in found.get(one.name, {}).get("editors", {}).items():
             figures["distances"] = _distances(run, config, one.name, editor, folders)
     whole = {
-        one.name: found[one.name] | {"digest": one.digest, "looked_at": one.looked_at}
-        for one in sets
-        if one.name in found
+        one.name: found[one.name] | asdict(one) | {"said": one.said()} for one in sets if one.name in found
     }
     report = {
         "version": VERSION, "run_id": run.id, "written": datetime.now(UTC).isoformat(), "missing": missing,
@@ -143,6 +141,7 @@ def render(report: Mapping[str, Any], cards: Mapping[str, Sequence[Card]], trade
         report=report,
         cards=cards,
         curves=curves,
+        no_lpips=table.no_lpips(report["sets"]),
         trades=trades,
         colours=_COLOURS,
         meanings=_MEANINGS,

@@ -52,7 +52,7 @@ _KEPT = pa.schema([RESULTS.field(name) for name in (*table.COLUMNS, "off", "kept
 def main(argv: Sequence[str] | None = None) -> None:
     options = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     options.add_argument("--add", metavar="URI", help="the folder of an evaluation")
-    options.add_argument("--copy", type=int, default=1, help="which training of each editor it was of")
+    options.add_argument("--copy", type=_counted, default=1, help="which training of each editor it was of")
     options.add_argument("--results", type=Path, default=FOLDER)
     options.add_argument("--page", type=Path, default=PAGE)
     arguments = options.parse_args(argv)
@@ -63,32 +63,38 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(f"written: {arguments.page}")
 
 
+def _counted(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is no number from 1 on")
+    return int(text)
+
+
 def add(run: Run, results: Path, copy: int) -> int:
-    """How many rows there are now. Rows of the same set, editor and copy are replaced. copy: 1 and more; editors that
-    are not trained have one."""
+    """How many rows there are now. Rows of the same set, editor and copy are replaced. copy: 1 and more; of the same
+    model there is one copy, whatever is said."""
     try:
         made_of = json.loads(run.storage.read(MADE_OF))
     except NotFound:
         raise SystemExit(
             f"{run.storage.uri} has no results yet: submit 'evaluate' until it is done"
         ) from None
-    sets, about = made_of["sets"], _about(results)
+    sets, about = made_of["sets"], _about(results) if (results / _ROWS).exists() else {}
     if made_of["missing"]:
         raise SystemExit(
             f"{run.storage.uri}: {made_of['missing']} units are missing: submit 'evaluate' again until none is"
         )
     rows: list[dict[str, Any]] = []
     for one in made_of["results"]:
+        of_editor = about.setdefault(one["set"], {}).setdefault(one["editor"], {})
+        same = [number for number, known in of_editor.items() if known["model"] == one["model"]]
+        number = int(same[0]) if same else copy + one["copy"] if one["model"] else 1
+        frozen = sets[one["set"]]
+        of_editor[str(number)] = {name: frozen[name] for name in ("digest", "edits", "oracle")} | {
+            "model": one["model"], "rules": made_of["rules"],
+        }  # fmt: skip
         for unit in sorted(run.done(one["folder"])):
-            rows += read_table(run.storage, run.shard_key(one["folder"], unit), _KEPT.names).to_pylist()
-    trained = {name for name, one in run.config["editors"].items() if "models" in one}
-    for row in rows:
-        row["copy"] = copy + row["copy"] if row["editor"] in trained else 1
-    for name, one in sets.items():
-        for editor in {row["editor"] for row in rows if row["edit_set"] == name}:
-            of_set = about.setdefault(name, {}).setdefault(editor, {})
-            for number in {row["copy"] for row in rows if (row["edit_set"], row["editor"]) == (name, editor)}:
-                of_set[str(number)] = {"digest": one["digest"], "edits": one["edits"]}
+            some = read_table(run.storage, run.shard_key(one["folder"], unit), _KEPT.names).to_pylist()
+            rows += [row | {"copy": number} for row in some]
     new = {(row["edit_set"], row["editor"], row["copy"]) for row in rows}
     path = results / _ROWS
     if path.exists():
@@ -109,6 +115,12 @@ def _about(results: Path) -> dict[str, Any]:
 
 def page(results: Path) -> str:
     """The page as Markdown."""
+    for name, how in (
+        (_ROWS, "take in an evaluation with --add"),
+        (_NOTES, "write what there is to say there"),
+    ):
+        if not (results / name).exists():
+            raise SystemExit(f"{results / name} is not there: {how}")
     rows = pq.read_table(results / _ROWS).to_pylist()
     there = {row["editor"] for row in rows}
     order = [name for name in EDITORS if name in there] + sorted(there - EDITORS.keys())
@@ -117,30 +129,37 @@ def page(results: Path) -> str:
     about = _about(results)
     parts = ["# Results", notes]
     for name, found in whole.items():
-        digests = sorted({one["digest"][:16] for of in about[name].values() for one in of.values()})
-        if len(digests) > 1:
-            raise SystemExit(
-                f"rows of the set {name} are of several sets, {' and '.join(digests)}: add one's alone"
-            )
+        digest = _alone(about[name], name, "digest", "of several sets")
+        _alone(about[name], name, "rules", "judged by several rules")
+        oracle = next(iter(next(iter(about[name].values())).values()))["oracle"]
+        said = f" Before any was left out for that, the reader found {oracle or 0:.1%} of the true pictures right."
+        right = "" if oracle is None else said
         parts += [
             f"## Edits of the set `{name}`",
-            f"{found['edits']} edits, sha256 {digests[0]}. Shares of edits that succeed as "
+            f"{found['edits']} edits, sha256 {digest[:16]}.{right} Shares of edits that succeed as "
             f"[evaluate.md](evaluate.md) defines it, a named thing within {NAMED:.0%} of the width; intervals are of "
-            "95%, by bootstrap over scenes, trainings with other seeds averaged edit by edit and each printed.",
+            "95%, by bootstrap over scenes, trainings with other seeds averaged edit by edit and each printed; p by "
+            "flips of signs, scene by scene, of kinds corrected for how many there are (Holm).",
             "\n".join(_editors(found["editors"])),
             "### By kind of edit",
             "\n".join(_shares(found["editors"], "kinds", "kind")),
             "### By language",
             "\n".join(_shares(found["editors"], "languages", "language")),
+            "### How far the first is ahead, kind by kind",
+            "\n".join(_ahead(found["editors"])),
             "### Why edits are wrong",
             "\n".join(_reasons(found["editors"])),
         ]
+    if said := table.no_lpips(whole):
+        parts.append(f"{said}.")
     return "\n\n".join(parts) + "\n"
 
 
 def _editors(editors: Mapping[str, Any]) -> Iterator[str]:
-    yield "| editor | | right | 95% | each training | the first is ahead by | PSNR outside | s/edit |"
-    yield "|---|---|---|---|---|---|---|---|"
+    lpips = any(found["lpips"] for found in editors.values())
+    more = " LPIPS outside |" if lpips else ""
+    yield f"| editor | | right | 95% | each training | the first is ahead by | p | PSNR outside |{more} s/edit |"
+    yield "|---|---|---|---|---|---|---|---|---|" + ("---|" if lpips else "")
     for name, found in editors.items():
         success, ahead, psnr = found["success"], found["ahead"], found["psnr"]
         before = (
@@ -152,10 +171,18 @@ def _editors(editors: Mapping[str, Any]) -> Iterator[str]:
             f"`{name}`", EDITORS.get(name, ""), f"{success['mean']:.1%}" if success else "",
             f"{success['low']:.1%} to {success['high']:.1%}" if success else "",
             ", ".join(f"{share:.1%}" for share in found["copies"]) if len(found["copies"]) > 1 else "", before,
+            f"{ahead['p']:.4f}" if ahead else "",
             f"{psnr['mean']:.1f}" if psnr else "",
-            f"{found['seconds']:.2f}" if found.get("seconds") is not None else "",
+            *([f"{found['lpips']['mean']:.3f}" if found["lpips"] else ""] if lpips else ()),
+            _seconds(found) if found.get("seconds") is not None else "",
         )  # fmt: skip
         yield "| " + " | ".join(cells) + " |"
+
+
+def _seconds(found: Mapping[str, Any]) -> str:
+    """The median, and the mean where some edits took far longer."""
+    usual, mean = found["seconds"], found["seconds_mean"]
+    return f"{usual:.2f}" + (f" (mean {mean:.2f})" if mean > 2 * usual else "")
 
 
 def _shares(editors: Mapping[str, Any], what: str, head: str) -> Iterator[str]:
@@ -167,6 +194,29 @@ def _shares(editors: Mapping[str, Any], what: str, head: str) -> Iterator[str]:
         edits = max((one["edits"] for one in found if one), default=0)
         shares = (f"{one['share']:.0%}" if one else "" for one in found)
         yield f"| {value} | {edits} | " + " | ".join(shares) + " |"
+
+
+def _ahead(editors: Mapping[str, Any]) -> Iterator[str]:
+    others = {name: found["ahead_kinds"] for name, found in editors.items() if found["ahead_kinds"]}
+    yield "| kind | " + " | ".join(f"`{name}`" for name in others) + " |"
+    yield "|---|" + "---|" * len(others)
+    for kind in sorted({kind for found in others.values() for kind in found}):
+        cells = (
+            f"{100 * one['mean']:+.0f} (p {one['p']:.4f}, {one['edits']} edits)"
+            if (one := found.get(kind))
+            else ""
+            for found in others.values()
+        )
+        yield f"| {kind} | " + " | ".join(cells) + " |"
+
+
+def _alone(of_set: Mapping[str, Any], name: str, what: str, said: str) -> str:
+    """What all rows of a set have in common. Raises SystemExit where they have not."""
+    found = sorted({str(one[what]) for of in of_set.values() for one in of.values()})
+    if len(found) > 1:
+        each = " and ".join(value[:16] for value in found)
+        raise SystemExit(f"rows of the set {name} are {said}, {each}: add one's alone")
+    return found[0]
 
 
 def _reasons(editors: Mapping[str, Any]) -> Iterator[str]:

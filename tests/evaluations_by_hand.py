@@ -34,6 +34,7 @@ def hand_made_evaluation(folder: Path, edits: int = 12, text: str = "move the mu
     key = "sets/spatial-00000000.parquet"
     run.storage.write(key, written(chosen, UNIT))
     about = {"name": "spatial", "key": key, "digest": digest(chosen), "edits": edits, "looked_at": edits}
+    about |= {"left_out": {}, "oracle": 0.975}
     run.storage.write("sets/spatial-00000000.json", json.dumps(about).encode())
     run.storage.write(
         "sets/spatial-ffffffff.json", json.dumps(about | {"key": "sets/of-other-data"}).encode()
@@ -47,8 +48,10 @@ def hand_made_evaluation(folder: Path, edits: int = 12, text: str = "move the mu
             some = [result(chosen[n], editor) for n in unit.rows if n < edits]
             run.commit(stage, unit, from_rows(some, RESULTS), {"right": len(some)})
         run.set_current({route: {"edits": stage}})
-        results.append({"set": "spatial", "editor": editor, "copy": 0, "folder": stage})
-    made_of = {"sets": {"spatial": about}, "results": results, "missing": 0}
+        results.append(
+            {"set": "spatial", "editor": editor, "copy": 0, "model": f"of {editor}", "folder": stage}
+        )
+    made_of = {"sets": {"spatial": about}, "results": results, "rules": "a" * 64, "missing": 0}
     run.storage.write(MADE_OF, json.dumps(made_of).encode())
     return run
 
@@ -58,6 +61,7 @@ def result(case, editor: str) -> dict:
     return {
         "pair_id": case.row["pair_id"], "scene_id": case.row["scene_id"], "edit_kind": case.kind,
         "language": case.row["language"], "edit_set": "spatial", "editor": editor, "copy": 0, "text": case.text,
+        "judged": True,
         "edited": encode(case.truth if right else case.before), "outcome": "right" if right else "wrong",
         "reason": None if right else "named_off", "within": [right] * len(TOLERANCES), "psnr": 30.0, "ssim": 0.9,
         "seconds": 1.0, "memory_mb": 10.0, "price": 0.0,

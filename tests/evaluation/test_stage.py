@@ -19,6 +19,7 @@ from shards.run import Run
 from shards.storage import open_storage
 from shards.tables import read_table
 from shards.units import Unit
+from tests.alexnet import written as written_alexnet
 from tests.datasets import pair, publish
 from tests.readers import Sees
 
@@ -41,18 +42,18 @@ def run(dataset, tmp_path) -> Run:
     return found
 
 
-def stage(run, dataset, monkeypatch, asked) -> EditAndMeasure:
+def stage(run, dataset, monkeypatch, asked, lpips=None) -> EditAndMeasure:
     monkeypatch.setattr("filters.reader.Reader.load", lambda _: Sees(dataset))
     monkeypatch.setattr(stage_module, "editor", lambda *_: asked)
     settings = {
         "set": {"name": "set", "key": "sets/set.parquet"}, "editor": {"name": "it"}, "copy": 0, "batch": 2,
-        "seed": 0, "reader": "", "clip": None,
+        "seed": 0, "reader": "", "clip": None, "lpips": lpips,
     }  # fmt: skip
     return EditAndMeasure(run_uri=run.storage.uri, folder=FOLDER, inputs={}, settings=settings)
 
 
-def results(run, dataset, monkeypatch, asked) -> list[dict]:
-    made = stage(run, dataset, monkeypatch, asked)
+def results(run, dataset, monkeypatch, asked, lpips=None) -> list[dict]:
+    made = stage(run, dataset, monkeypatch, asked, lpips)
     found = []
     for index in range(-(-EDITS // GROUP)):
         unit = Unit("set_it", index, GROUP)
@@ -141,13 +142,23 @@ def test_what_is_no_array_of_numbers_is_a_failure_of_that_edit(dataset, run, mon
     assert {(row["outcome"], row["reason"]) for row in rows} == {("failed", "no_picture")}
 
 
-def test_an_editor_that_gives_too_few_pictures_failed_at_the_rest(dataset, run, monkeypatch):
+def test_an_editor_that_gives_too_few_pictures_is_asked_one_by_one(dataset, run, monkeypatch):
     class Short(Oracle):
         def __call__(self, asked):
             return super().__call__(asked)[:1]
 
     rows = results(run, dataset, monkeypatch, Short())
-    assert [row["outcome"] for row in rows] == ["right", "failed", "right"] * 2 + ["right"]
+    assert [row["outcome"] for row in rows] == ["right"] * EDITS
+
+
+def test_no_edit_is_judged_by_the_second_picture_of_another(dataset, run, monkeypatch):
+    class Twice(Oracle):
+        def __call__(self, asked):
+            return [picture for picture in super().__call__(asked) for _ in range(2)]
+
+    rows = results(run, dataset, monkeypatch, Twice())
+    assert [(row["outcome"], row["reason"]) for row in rows] == [("failed", "wrong_number")] * EDITS
+    assert rows[0]["message"] == "2 pictures for one edit"
 
 
 def test_edits_that_nobody_can_judge_are_made_and_measured_whatever_their_sizes(dataset, run, monkeypatch):
@@ -171,20 +182,6 @@ def test_edits_that_nobody_can_judge_are_made_and_measured_whatever_their_sizes(
     rows = results(run, dataset, monkeypatch, Oracle())
     assert [row["outcome"] for row in rows] == ["not_expressible"] + ["made"] * (EDITS - 1)
     assert all(row["l1"] == 0 for row in rows[1:])
-
-
-def test_what_is_committed_is_not_asked_again(dataset, run, monkeypatch):
-    results(run, dataset, monkeypatch, Oracle())
-
-    class Paid(Oracle):
-        def __call__(self, asked):
-            raise AssertionError("asked twice")
-
-    unit = Unit("set_it", 0, GROUP)
-    report = stage(run, dataset, monkeypatch, Paid())(
-        unit, RowGuard(Attempts(run.storage, FOLDER), unit.id, 2)
-    )
-    assert report.skipped
 
 
 def test_an_edit_that_kills_its_worker_is_a_row_that_says_so(dataset, run, monkeypatch):
@@ -256,3 +253,45 @@ def test_editors_of_diffusers_edit_by_instruction_and_by_caption(tmp_path):
             },
             0,
         )
+
+
+def test_a_right_answer_elsewhere_than_the_true_one_is_no_damage(dataset, run, monkeypatch):
+    """ "To the right" leaves open how far: what stays is measured around where the thing is, not where it might be."""
+    red, there = np.array((220, 60, 40), np.uint8), np.s_[16:32, 46:62]
+
+    class Further(Oracle):
+        def __call__(self, asked):
+            return [self._one(one.image.copy()) for one in asked]
+
+        def _one(self, picture):
+            picture[(picture == red).all(2)] = picture[-1, 0]
+            picture[there] = red
+            return picture
+
+    class Finds(Sees):
+        def read(self, images):
+            cube = {"name": "cube", "color": None, "box": [40.0, 32.0, 56.0, 48.0]}
+            mug = {"name": "mug", "color": None, "box": [46.0, 16.0, 62.0, 32.0]}
+            return [(self.sighting(mug), self.sighting(cube)) for _ in images]
+
+    made = stage(run, dataset, monkeypatch, Further())
+    monkeypatch.setattr(made, "_reader", Finds(dataset))
+    unit = Unit("set_it", 0, GROUP)
+    made(unit, RowGuard(Attempts(run.storage, FOLDER), unit.id, 1))
+    rows = read_table(run.storage, run.shard_key(FOLDER, unit.id)).to_pylist()
+    assert [row["outcome"] for row in rows] == ["right"] * GROUP and all(row["psnr"] == 99 for row in rows)
+
+
+def test_lpips_is_measured_where_weights_are_named(dataset, run, monkeypatch, tmp_path):
+    class Dims(Oracle):
+        def __call__(self, asked):
+            return [one.truth // 2 for one in asked]
+
+    file = str(written_alexnet(tmp_path / "alexnet.safetensors"))
+    rows = results(run, dataset, monkeypatch, Dims(), lpips=file)
+    assert all(row["lpips"] > 0.001 for row in rows)
+    for asked, lpips in ((Oracle(), file), (Dims(), None)):
+        for unit in range(3):
+            run.storage.delete(run.shard_key(FOLDER, f"set_it-{unit:07d}"))
+        rows = results(run, dataset, monkeypatch, asked, lpips=lpips)
+        assert [row["lpips"] for row in rows] == [0.0 if lpips else None] * EDITS

@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 from evaluation.trials import (
+    IDLE,
+    UNSEEN,
     Case,
+    Interval,
     by_kind,
     by_turns,
     cases,
@@ -14,6 +17,8 @@ from evaluation.trials import (
     digest,
     interval,
     judgeable,
+    share_interval,
+    sifted,
     tried,
     worded,
 )
@@ -54,6 +59,21 @@ def test_what_the_reader_cannot_read_in_the_true_picture_is_left_out(dataset):
     }
 
 
+def test_what_a_picture_that_nobody_touched_passes_is_left_out(tmp_path):
+    idle = pair(7, edit_prompt=WORDS, language="en")
+    idle |= {"objects_after": idle["objects_before"], "edited_image": idle["original_image"]}
+    idle["operations"] = [dict(step, kind="recolor") for step in idle["operations"]]
+    rows = [
+        pair(6, edit_prompt=WORDS, language="en"),
+        idle,
+        pair(5, kind="lighting", edit_prompt="make it night"),
+    ]
+    publish(open_storage(str(tmp_path)), {"test": rows})
+    there = open_dataset(str(tmp_path))
+    found = {case.row["pair_id"][-1]: why for case, why in sifted(list(cases(there)), Sees(there))}
+    assert found == {"6": None, "7": IDLE, "5": UNSEEN}
+
+
 def test_words_are_said_anew_by_withheld_phrasings_the_same_each_time(dataset):
     asked = [case.text for case in cases(dataset, templates="held_out")][:5]
     assert asked == [case.text for case in cases(dataset, templates="held_out")][:5]
@@ -86,6 +106,16 @@ def test_pictures_of_two_sizes_are_not_judged_together(dataset):
     small = Case(other.row, other.text, other.before, other.truth[::2, ::2], other.yaws)
     with pytest.raises(ValueError, match="of one size"):
         judgeable([one, small], Sees(dataset))
+
+
+def test_shares_of_edits_that_all_go_alike_have_the_exact_bound_of_so_many_scenes():
+    """Clopper and Pearson's, of ten of ten: 69.15%."""
+    scenes = [str(n) for n in range(10)]
+    assert share_interval([1.0] * 10, scenes) == Interval(1.0, pytest.approx(0.6915, abs=1e-4), 1.0)
+    assert share_interval([0.0] * 10, scenes) == Interval(0.0, 0.0, pytest.approx(0.3085, abs=1e-4))
+    assert share_interval([1.0] * 10, ["a"] * 10).low == pytest.approx(0.025)
+    mixed = [1.0] * 5 + [0.0] * 5
+    assert share_interval(mixed, scenes) == interval(mixed, scenes)
 
 
 def test_few_scenes_are_never_sure():
