@@ -48,6 +48,18 @@ class Balance(Model):
     language: Factor | None = None
     direction: Factor | None = None
     region: Factor | None = None
+    value: Factor | None = None
+
+
+class Sample(Model):
+    """For each column, the share of the pairs of a value that stays; all of those that are not named. For sets that are
+    skewed on purpose, to see what that does."""
+
+    edit_kind: dict[str, Share] = Field(default_factory=dict)
+    language: dict[str, Share] = Field(default_factory=dict)
+    direction: dict[str, Share] = Field(default_factory=dict)
+    region: dict[str, Share] = Field(default_factory=dict)
+    value: dict[str, Share] = Field(default_factory=dict)
 
 
 class Card(Model):
@@ -72,11 +84,13 @@ class Card(Model):
 
 class Publish(Model):
     """file_mb, row_group_mb: sizes aimed at, in 10^6 bytes of memory. inverse: pairs the other way round, too.
-    sources: of the runs' pairs; null: all."""
+    sources: of the runs' pairs; null: all. most: pairs at most, by chance, inverses not counted; null: all."""
 
     splits: Splits = Splits()
     duplicates: Duplicates = Duplicates()
+    sample: Sample = Sample()
     balance: Balance = Balance()
+    most: Annotated[int, Field(ge=1)] | None = None
     inverse: bool = True
     sources: list[Literal["blender", "p2p", "coco", "open_images", "manual"]] | None = None
     file_mb: Annotated[float, Field(gt=0, le=2000)] = 500.0

@@ -22,7 +22,7 @@ from shards.compact import PIECE
 from shards.dataset import SCHEMA_VERSION, SPLITS
 from shards.splits import components, split_of
 
-VERSION = 2  # to be raised whenever the same scans and settings give other files
+VERSION = 3  # to be raised whenever the same scans and settings give other files
 _ROW_OVERHEAD = 4_000  # bytes of a row besides its pictures, for cutting files
 Codes = NDArray[np.int64]
 
@@ -124,7 +124,7 @@ def plan(
 
     def drop(reason: str, which: NDArray[np.bool_]) -> None:
         if number := int((which & keep).sum()):
-            dropped[reason] = number
+            dropped[reason] += number
         keep[which] = False
 
     drop("no_picture", _numbers(table, "image_bytes") == 0)
@@ -136,7 +136,11 @@ def plan(
         drop,
         lambda rows, groups, cosine: semantic(_wheres(table, origins, places, rows), groups, cosine),
     )
+    _drop_of_samples(table, settings, keep, drop)
     _drop_over_quota(table, settings, keep, drop)
+    if settings.most is not None:
+        order, most = table.column("order").to_numpy(), settings.most
+        drop("more_than_asked", _among(keep, lambda rows: _all_but(order[rows], most)))
     rows = np.flatnonzero(keep)
     splits = _splits(table, rows, settings)
     inverse = table.column("inverse").is_valid().to_numpy()
@@ -175,6 +179,31 @@ def _wheres(table: pa.Table, origins: Codes, places: Sequence[Origin], rows: Cod
     unit, number = _codes(table, "unit"), _numbers(table, "row")
     names = table.column("unit").combine_chunks().dictionary.to_pylist()
     return [Where(places[origins[row]], names[unit[row]], int(number[row])) for row in rows.tolist()]
+
+
+def _drop_of_samples(
+    table: pa.Table, settings: Publish, keep: NDArray[np.bool_], drop: Callable[..., None]
+) -> None:
+    """By a hash of each row's own name, so that a larger run keeps the same rows and then some."""
+    order = table.column("order").to_numpy()
+    for name, shares in settings.sample:
+        codes = _codes(table, name)
+        values = table.column(name).combine_chunks().dictionary.to_pylist()
+        for value, share in shares.items():
+            if value not in values:
+                continue
+            of_value = keep & (codes == values.index(value))
+            most = round(share * int(of_value.sum()))
+            rows = np.flatnonzero(of_value)
+            of_value[rows] = _all_but(order[rows], most)
+            drop("not_sampled", of_value)
+
+
+def _all_but(order: NDArray[np.uint64], most: int) -> NDArray[np.bool_]:
+    """True for all but so many, those with the smallest `order`."""
+    found = np.ones(len(order), np.bool_)
+    found[np.argsort(order, kind="stable")[:most]] = False
+    return found
 
 
 def _drop_over_quota(

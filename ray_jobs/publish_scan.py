@@ -34,6 +34,7 @@ SCAN = pa.schema(
         ("language", _NAME),
         ("direction", _NAME),
         ("region", _NAME),
+        ("value", _NAME),  # the colour or material that is asked for
         ("pixel_before", pa.int64()),
         ("pixel_after", pa.int64()),
         ("perceptual_before", pa.uint64()),
@@ -99,6 +100,7 @@ def _line(row: Mapping[str, Any], unit: str, number: int, task: ScanTask) -> dic
         "language": row["language"],
         "direction": step.get("direction"),
         "region": step.get("region"),
+        "value": step.get("value"),
         "pixel_before": number_of(hashes.get("pixel_before")),
         "pixel_after": number_of(hashes.get("pixel_after")),
         "perceptual_before": int(hashes.get("perceptual_before") or "0", 16),

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ray_jobs import __main__ as command
-from ray_jobs.config_publish import ConfigError
+from ray_jobs.config_publish import Balance, ConfigError, Sample
 from ray_jobs.publication import check_version, open_source, publish
 from shards.dataset import MANIFEST_FILE, TOOL, open_dataset, read_latest
 from shards.splits import is_held_out
@@ -255,6 +255,23 @@ def test_a_value_over_its_quota_is_cut(tmp_path):
     assert found.dropped["over_quota"] > 0
     languages = [row["language"] for row in rows(tmp_path / "data/v1.0.0", ["language"])]
     assert abs(languages.count("en") - languages.count("vi")) <= 1
+
+
+def test_a_set_is_skewed_on_purpose_mended_and_of_one_size(tmp_path):
+    hand_made_run(str(tmp_path / "run"), units=8, size=8)
+    plain = SETTINGS.model_copy(update={"inverse": False, "balance": Balance()})
+    whole = made(tmp_path, settings=plain)
+    names = [row["language"] for row in rows(tmp_path / "data/v1.0.0", ["language"])]
+    few = {"sample": Sample(language={"vi": 0.25, "xx": 0.5})}
+    skewed = made(tmp_path, "1.1.0", plain.model_copy(update=few))
+    found = [row["language"] for row in rows(tmp_path / "data/v1.1.0", ["language"])]
+    assert found.count("en") == names.count("en") and found.count("vi") == round(names.count("vi") / 4)
+    assert skewed.dropped["not_sampled"] == len(names) - len(found) and "not_sampled" not in whole.dropped
+    mended = made(
+        tmp_path, "1.2.0", plain.model_copy(update=few | {"balance": Balance(language=1.0), "most": 5})
+    )
+    found = [row["language"] for row in rows(tmp_path / "data/v1.2.0", ["language"])]
+    assert len(found) == 5 and mended.dropped["more_than_asked"] > 0 and mended.dropped["over_quota"] > 0
 
 
 def test_pairs_without_pictures_are_left_out_and_counted(tmp_path):
