@@ -9,7 +9,7 @@ BIN := .venv/bin
 RAY_TESTS := tests/ray_jobs tests/test_consume.py tests/test_docs.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup doctor demo test test-slow lint format lock bench clean
+.PHONY: help setup doctor demo test test-slow chaos lint format lock bench clean
 
 help:  ## show this list
 	@echo "SpatialPix: targets of make"
@@ -40,6 +40,10 @@ test: setup lint  ## format, lint, types, and every test that is not slow
 test-slow: setup  ## the long checks
 	@echo "test-slow: pytest -m slow"
 	@$(BIN)/python -m pytest -m slow
+
+chaos: setup  ## a run whose workers, nodes and drivers are killed all the time; CHAOS_SEEDS=1,2,3 for three of them
+	@echo "chaos: pytest tests/slow/test_chaos.py"
+	@$(BIN)/python -m pytest -s tests/slow/test_chaos.py
 
 lint: setup  ## format, lint and types, without changing a file
 	@echo "lint: ruff, mypy"

@@ -21,6 +21,13 @@ _QUIET = {
 }
 
 
+# Ray Data asks the autoscaler for more of what is busy, without the labels of pools, and gets nodes of types that no
+# worker of ours runs on. No use is this high, so it asks for nothing: workers that wait for a place do, with labels.
+_NEVER = "1e9"
+_ASKS = ("CPU", "GPU", "MEMORY", "OBJECT_STORE_MEMORY")
+_QUIET |= {f"RAY_DATA_DEFAULT_CLUSTER_SCALING_UP_{what}_UTIL_THRESHOLD": _NEVER for what in _ASKS}
+
+
 @dataclass(frozen=True, slots=True)
 class Cluster:
     """What there is to work with. local: this machine only, nothing will join."""

@@ -155,10 +155,11 @@ class Clip(Model):
 class Pool(Model):
     """The workers of one stage.
 
-    size: how many; None takes what the cluster has room for at the start. max_size: grow up to it while
-    units wait. num_cpus, num_gpus: what one worker reserves. memory_mb: heap that one worker reserves; Ray
-    accounts for its object store alone unless told. labels: only nodes with these labels. queue: units that
-    wait inside a busy worker: more than 0 pays only where a unit takes well under a second.
+    size: how many; None takes what the cluster has room for at the start. A cluster that grows gets nodes for
+    so many. max_size: grow up to it while units wait and the nodes that are there have room. num_cpus,
+    num_gpus: what one worker reserves. memory_mb: heap that one worker reserves; Ray accounts for its object
+    store alone unless told. labels: only nodes with these labels. queue: units that wait inside a busy worker:
+    more than 0 pays only where a unit takes well under a second.
     """
 
     size: PositiveInt | None = None

@@ -15,8 +15,10 @@ import logging
 import signal
 import statistics
 import threading
+import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any
@@ -24,11 +26,15 @@ from typing import Any
 from ray_jobs.cluster import connected, sized
 from ray_jobs.config import Limits, one_line
 from ray_jobs.fitting import refuse_unfit
+from ray_jobs.pace import note_pace
+from ray_jobs.silence import Silence
 from ray_jobs.worker import Failure, StageSpec, Ticket, UnitWorker
 from shards.run import Run
 from shards.storage import StorageError
 from shards.units import Unit, UnitReport
 
+_PACE_EVERY_S = 60.0
+_DELETING = 16  # at once: `ray job stop` kills what takes too long
 log = logging.getLogger(__name__)
 
 
@@ -38,6 +44,9 @@ class RunFailed(Exception):
 
 class TakenOver(RunFailed):
     """Another job holds the run's lease now."""
+
+    def __init__(self) -> None:
+        super().__init__("another job took over this run")
 
 
 class Stopped(Exception):
@@ -109,21 +118,26 @@ def run(
     if not todo:
         return Outcome(len(units), resumed, 0, {}, {})
     # Ray puts handlers of its own while it starts: ours hold before, and again after.
-    with _marks_cleared(run_folder, stages), _stoppable(), connected(num_cpus) as cluster, _stoppable():
+    with (
+        _marks_cleared(run_folder, stages), _stoppable(lost), connected(num_cpus) as cluster, _stoppable(lost),
+        _woken(lost) as give_way, Silence() as silence,
+    ):  # fmt: skip
         started = stages[min(todo) :]  # those before are whole, and build no worker
         sizes = sized({stage.name: stage.pool for stage in started}, cluster)
         if not cluster.local:
             refuse_unfit({stage.name: stage.pool for stage in started})
+        noted = _Pace(run_folder, stages)
         for first, waiting in sorted(todo.items()):
             for start in range(0, len(waiting), limits.wave):
                 place = run_folder.storage.uri, run_folder.id
-                wave = _Wave(stages, first, *place, limits, sizes, tally.medians())
+                wave = _Wave(stages, first, *place, limits, sizes)
                 # closed at once on any exception: its workers are to end before Ray does
                 with contextlib.closing(wave.stream(waiting[start : start + limits.wave])) as tickets:
                     for ticket in tickets:
-                        if lost is not None and lost.is_set():
-                            raise TakenOver("another job took over this run")
+                        give_way()
+                        silence.heard()
                         tally.add(ticket)
+                        noted.note(tally.medians)
     left = len(units) - resumed
     workers = {name: min(size, left) for name, size in sizes.items()}
     return Outcome(len(units), resumed, tally.done, tally.failures, workers)
@@ -166,6 +180,28 @@ class _Tally:
             )
 
 
+class _Pace:
+    """Tells workers that start late how long units take, now and then."""
+
+    def __init__(self, run_folder: Run, stages: Sequence[StageSpec]) -> None:
+        import ray
+
+        self._job = str(ray.get_runtime_context().get_job_id())
+        self._storage = run_folder.storage
+        self._folders = {stage.name: stage.folder for stage in stages}
+        self._noted: float | None = None
+        # What lies there may be of another job with the same id: each Ray of our own begins with 1.
+        note_pace(self._storage, self._job, {})
+
+    def note(self, medians: Callable[[], dict[str, float]]) -> None:
+        now = time.monotonic()
+        if self._noted is None or now - self._noted > _PACE_EVERY_S:
+            self._noted = now
+            with contextlib.suppress(StorageError):  # a help only
+                found = {self._folders[stage]: seconds for stage, seconds in medians().items()}
+                note_pace(self._storage, self._job, found)
+
+
 def by_first_missing(
     units: Sequence[Unit], stages: Sequence[StageSpec], run_folder: Run
 ) -> dict[int, list[Unit]]:
@@ -189,7 +225,6 @@ class _Wave:
     run_id: str
     limits: Limits
     sizes: dict[str, int]
-    medians: dict[str, float]
 
     def stream(self, units: Sequence[Unit]) -> Generator[Ticket, None, None]:
         """Tickets as they come out of the last stage. Closing the iterator ends the workers."""
@@ -211,7 +246,6 @@ class _Wave:
                     "run_id": self.run_id,
                     "inputs": {before.name: before.folder for before in self.stages[:index]},
                     "limits": self.limits,
-                    "median_s": self.medians.get(stage.name),
                 },
                 compute=ActorPoolStrategy(
                     min_size=size,
@@ -252,20 +286,23 @@ def _marks_cleared(run_folder: Run, stages: Sequence[StageSpec]) -> Iterator[Non
     except TakenOver:  # what lies there is the other job's by now
         raise
     except (RunFailed, Stopped):
-        with contextlib.suppress(StorageError):
+        storage = run_folder.storage
+        with contextlib.suppress(StorageError), ThreadPoolExecutor(_DELETING) as pool:
             for stage in stages:
-                for entry in run_folder.storage.list(f"attempts/{stage.folder}/"):
-                    run_folder.storage.delete(entry.key)
+                keys = [entry.key for entry in storage.list(f"attempts/{stage.folder}/")]
+                list(pool.map(storage.delete, keys))
         raise
 
 
 @contextlib.contextmanager
-def _stoppable() -> Iterator[None]:
-    """SIGINT and SIGTERM raise `Stopped` in the main thread, for the time of the block."""
+def _stoppable(lost: threading.Event | None) -> Iterator[None]:
+    """SIGINT and SIGTERM raise `Stopped` in the main thread, for the time of the block; `TakenOver` if it is lost."""
 
     def stop(number: int, _frame: FrameType | None) -> None:
         for other in before:  # a second signal must not interrupt the cleaning up
             signal.signal(other, signal.SIG_IGN)
+        if lost is not None and lost.is_set():
+            raise TakenOver
         raise Stopped(signal.Signals(number).name)
 
     before: dict[int, Callable[..., Any] | int | None] = {}
@@ -276,3 +313,32 @@ def _stoppable() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _woken(lost: threading.Event | None) -> Iterator[Callable[[], None]]:
+    """Within `_stoppable`: a driver that waits for nodes hears at once that it is to give way. Yields what raises
+    `TakenOver` if it is, for threads that no signal reaches."""
+    main, over = threading.main_thread(), threading.Event()
+
+    def give_way() -> None:
+        if lost is not None and lost.is_set():
+            over.set()  # a signal as well would interrupt the cleaning up
+            raise TakenOver
+
+    def wake(lost: threading.Event) -> None:
+        while not over.wait(1.0):
+            if lost.is_set():
+                signal.pthread_kill(main.ident or 0, signal.SIGTERM)
+                return
+
+    if lost is None or threading.current_thread() is not main:
+        yield give_way
+        return
+    thread = threading.Thread(target=wake, args=(lost,), name="lost", daemon=True)
+    thread.start()
+    try:
+        yield give_way
+    finally:
+        over.set()
+        thread.join()  # the signal must not come when nobody takes it any more

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ray_jobs.config import ConfigError, Pool
@@ -19,7 +19,9 @@ _EVERY_S = 1.0
 
 def refuse_unfit(pools: Mapping[str, Pool], patience_s: float = PATIENCE_S) -> None:
     """pools: by stage. Ray must be connected. patience_s: how long the autoscaler may take to answer; one that does not
-    is trusted: Ray's first autoscaler does not say such things, and the second does not while it starts nodes.
+    is trusted: Ray's first autoscaler does not say such things, and the second does not while it starts nodes. Since
+    the second says the same of a type all of whose nodes are taken, it must say it to the end, and while no node is
+    on its way.
 
     Raises ConfigError with the pool's name where no node, running or to come, can hold one worker.
     """
@@ -37,21 +39,34 @@ def refuse_unfit(pools: Mapping[str, Pool], patience_s: float = PATIENCE_S) -> N
     asked = [_asked_for(pool) for pool in waiting.values()]
     try:
         known: int | None = None  # the cluster's state in which all that we ask for is known
+        refused: str | None = None
         while (waiting := _unfit_now(waiting)) and time.monotonic() < until:
             time.sleep(_EVERY_S)
-            said = _status()
+            said = cluster_status()
             state, resources = said.autoscaling_state, said.cluster_resource_state
-            for name, pool in waiting.items():
-                if any(_same(pool, request) for request in state.infeasible_resource_requests):
-                    raise ConfigError(_why(name, pool, "no type of node of this cluster"))
+            coming = state.pending_instance_requests or state.pending_instances
+            infeasible = _refused(waiting, state.infeasible_resource_requests)
+            refused = None if coming else infeasible
             pending = [one.request for one in resources.pending_resource_requests]
             if known is None and all(any(_same(p, one) for one in pending) for p in waiting.values()):
                 known = resources.cluster_resource_state_version
-            elif known is not None and state.last_seen_cluster_resource_state_version > known:
+            elif (
+                infeasible is None
+                and known is not None
+                and state.last_seen_cluster_resource_state_version > known
+            ):
                 return  # the autoscaler has looked at that, and has found a type of node for all
+        if waiting and refused in waiting:
+            raise ConfigError(_why(refused, waiting[refused], "no type of node of this cluster"))
     finally:
         for worker in asked:
             ray.kill(worker)
+
+
+def _refused(pools: Mapping[str, Pool], infeasible: Iterable[Any]) -> str | None:
+    """The first pool of which the autoscaler says that it has no node for a worker."""
+    requests = list(infeasible)
+    return next((name for name, pool in pools.items() if any(_same(pool, one) for one in requests)), None)
 
 
 def _unfit_now(pools: Mapping[str, Pool]) -> dict[str, Pool]:
@@ -111,11 +126,11 @@ def _why(name: str, pool: Pool, who: str) -> str:
     asks += [f"{key}={value}" for key, value in pool.labels.items()]
     return (
         f"pools.{name}: {who} can hold a worker of it ({', '.join(asks) or 'nothing asked'}): change the pool, or the "
-        "types of nodes in cluster.yaml"
+        "types of nodes and their max_workers in cluster.yaml"
     )
 
 
-def _status() -> Any:
+def cluster_status() -> Any:
     """What is asked of the cluster, and what the second autoscaler last said of it."""
     import ray
     from ray.core.generated.autoscaler_pb2 import GetClusterStatusReply
@@ -130,7 +145,7 @@ def _fixed() -> bool | None:
     import ray
     from ray.experimental.internal_kv import _internal_kv_get
 
-    if _status().autoscaling_state.autoscaler_state_version:
+    if cluster_status().autoscaling_state.autoscaler_state_version:
         return False
     said = _internal_kv_get("__autoscaling_status")
     if said is None:

@@ -111,6 +111,8 @@ def execute(config: Config, plan_of: Callable[[Run], list[Route]], *, steal: boo
                 if left:
                     broken.add(route.name)
                 failures |= outcome.failures
+        if lease.lost.is_set():  # what is current, and the report, are the other job's to say
+            raise driver.TakenOver
         made = [route for route in plan if route.units]
         counts = {route.name: run.counts(route.stages[-1].folder) for route in made}
         reason = _why_failed(counts, missing, failures, config.limits)

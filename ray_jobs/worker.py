@@ -17,14 +17,17 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from ray_jobs.config import Limits, Pool, one_line
 from ray_jobs.logs import about, json_to_stderr
-from shards.attempts import GIVE_UP_AFTER, Attempts
+from ray_jobs.pace import pace
+from shards.attempts import GIVE_UP_AFTER, Attempts, Whose
 from shards.guard import BrokenEngine, RowGuard
+from shards.patience import OUTAGE_S, Patience, be_patient
+from shards.run import Run
 from shards.stage import Stage
 from shards.storage import StorageError, open_storage
 from shards.units import Unit, UnitReport
@@ -94,6 +97,7 @@ class Watchdog:
         self._limits = limits
         self._seconds = [] if median_s is None else [median_s]
         self._deadline: float | None = None
+        self._pauses = 0
         self._what = ""
         self._changed = threading.Condition()
         threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
@@ -119,10 +123,27 @@ class Watchdog:
             if seconds is not None:
                 self._seconds = [*self._seconds[-99:], seconds]
 
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """The clock stands still: what is waited for has limits of its own."""
+        began = time.monotonic()
+        with self._changed:
+            self._pauses += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._pauses -= 1
+                if self._deadline is not None:
+                    self._deadline += time.monotonic() - began
+                self._changed.notify()
+
     def _watch(self) -> None:
         with self._changed:
             while True:
-                left = None if self._deadline is None else self._deadline - time.monotonic()
+                left = None
+                if self._deadline is not None and not self._pauses:
+                    left = self._deadline - time.monotonic()
                 if left is not None and left <= 0:
                     end_process(f"{self._what} took longer than {self.limit_s:.0f} s")
                 self._changed.wait(left)
@@ -131,8 +152,8 @@ class Watchdog:
 class UnitWorker:
     """The class that Ray Data builds in each actor of a pool: maps a row {"ticket": str} to another.
 
-    name, factory, settings, folder: of the `StageSpec`. inputs: folders of the stages before, by name.
-    median_s: seconds that a unit of this stage took so far in this run. run_id: for the log.
+    inputs: folders of the stages before, by name. run_id: for the log. An outage of the storage is waited out, so that
+    it costs no unit that is being made.
     """
 
     def __init__(
@@ -141,20 +162,21 @@ class UnitWorker:
         run_uri: str,
         inputs: Mapping[str, str],
         limits: Limits,
-        median_s: float | None = None,
-        worker_id: str | None = None,
         run_id: str | None = None,
     ) -> None:
         json_to_stderr()
         self._spec, self._run_id = spec, run_id
         self._run_uri, self._inputs = run_uri, inputs
-        self._name = f"worker-{worker_id or _actor_id()}"
-        self._attempts = Attempts(open_storage(run_uri), spec.folder)
+        actor, whose = _who()
+        self._name = f"worker-{actor}"
+        self._storage = open_storage(run_uri)
+        self._attempts = Attempts(self._storage, spec.folder, whose, _alive)
         self._stage: Stage | None = None
         self._fatal: str | None = None
         with about(run=run_id, stage=spec.name), contextlib.suppress(StorageError):
             self._build()  # a storage that fails may be well by the first unit, which asks once more
-        self._watchdog = Watchdog(limits, median_s)
+        self._watchdog = Watchdog(limits, pace(self._storage, whose.job, spec.folder))
+        be_patient(Patience(OUTAGE_S, self._watchdog.paused))
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         ticket = Ticket.loads(row["ticket"])
@@ -200,25 +222,35 @@ class UnitWorker:
             if self._stage is None:
                 return replace(ticket, fatal=self._fatal)
             attempt = self._attempts.begin(unit.id)
+            if self._storage.exists(Run.shard_key(self._spec.folder, unit.id)):
+                # of a worker that died between its commit and its answer, or whose driver did
+                self._forget(unit.id)
+                log.info("found done")
+                found = UnitReport(unit.id, self._spec.name, unit.size, {}, 0.0, skipped=True)
+                return replace(ticket, reports=(*ticket.reports, found))
             guard = RowGuard(self._attempts, unit.id, attempt, on_row=lambda: self._watchdog.start(unit.id))
             self._watchdog.start(unit.id)
             report = self._stage(unit, guard)
             self._watchdog.stop(time.monotonic() - began if attempt == 1 and not report.skipped else None)
-            self._attempts.clear(unit.id)
         except BrokenEngine as error:
             end_process(f"{self._spec.name} of {unit.id}: {_say(error)}")
         except (
             Exception
         ) as error:  # storage after all its retries, or a bug: this unit's, until shown otherwise
             self._watchdog.stop()
-            with contextlib.suppress(StorageError):
-                self._attempts.clear(unit.id)  # this process lives: the attempt killed nobody
+            self._forget(unit.id)  # this process lives: the attempt killed nobody
             reason = error.reason if isinstance(error, StorageError) else type(error).__name__
             failure = Failure(self._spec.name, reason, _say(error), traceback.format_exc())
             log.exception("failed: %s", failure.message)
             return replace(ticket, failed=failure)
+        self._forget(unit.id)
         log.info("%s in %.1f s", "found done" if report.skipped else "done", report.seconds)
         return replace(ticket, reports=(*ticket.reports, report))
+
+    def _forget(self, unit_id: str) -> None:
+        """Takes back its marks. Those that a storage keeps change nothing of what became of the unit."""
+        with contextlib.suppress(StorageError):
+            self._attempts.clear(unit_id)
 
 
 def end_process(why: str) -> None:
@@ -234,7 +266,16 @@ def _say(error: BaseException) -> str:
     return f"{type(error).__name__}: {one_line(error)}"
 
 
-def _actor_id() -> str:
+def _who() -> tuple[str, Whose]:
+    """This actor's id, and what its marks say."""
     import ray
 
-    return str(ray.get_runtime_context().get_actor_id())
+    context = ray.get_runtime_context()
+    return str(context.get_actor_id()), Whose(str(context.get_job_id()), str(context.get_node_id()))
+
+
+def _alive() -> set[str]:
+    """Nodes that are there."""
+    import ray
+
+    return {str(node["NodeID"]) for node in ray.nodes() if node["Alive"]}

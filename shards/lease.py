@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 from shards.local import LocalStorage
+from shards.patience import OUTAGE_S
 from shards.storage import NotFound, Storage, StorageError
 
 LEASE_FILE = "lease.json"
@@ -67,12 +68,14 @@ class Lease:
             ...
     """
 
-    def __init__(self, storage: Storage, beat_s: float = 5.0) -> None:
-        """beat_s: seconds between two heartbeats; four beats without one are silence."""
+    def __init__(self, storage: Storage, beat_s: float = 5.0, outage_s: float = OUTAGE_S) -> None:
+        """beat_s: seconds between two heartbeats; four beats without one are silence. outage_s: a holder that cannot
+        beat for so long counts itself out. Until then it goes on: whoever took the lease meanwhile is found in it once
+        the storage answers again."""
         self.holder = uuid.uuid4().hex[:12]
         self.lost = threading.Event()
         self._storage = storage
-        self._beat_s = beat_s
+        self._beat_s, self._outage_s = beat_s, outage_s
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._lock: BinaryIO | None = None
@@ -152,22 +155,26 @@ class Lease:
         return self
 
     def _beat(self) -> None:
-        written = time.monotonic()
+        written, failed = time.monotonic(), False
         while not self._stop.wait(self._beat_s):
             self._try_lock()  # ours by stealing, while its former holder still held the lock
             following = replace(self._content, beat=self._content.beat + 1)
             try:
                 etag = self._storage.replace(LEASE_FILE, following.to_bytes(), self._etag)
+                if etag is None and failed:  # one of the beats that failed may have been written after all
+                    data, found = self._storage.read_versioned(LEASE_FILE)
+                    etag = found if _Content.from_bytes(data).holder == self.holder else None
             except StorageError as error:
                 _log.warning("no heartbeat: %s", error)
-                if time.monotonic() - written < _SILENT_BEATS * self._beat_s:
+                failed = True
+                if time.monotonic() - written < self._outage_s:
                     continue
-                etag = None  # others take us for dead by now
+                etag = None
             if etag is None:
                 self.lost.set()
                 self._unlock()
                 return
-            self._content, self._etag, written = following, etag, time.monotonic()
+            self._content, self._etag, written, failed = following, etag, time.monotonic(), False
 
     def _try_lock(self) -> None:
         if self._lock is None and isinstance(self._storage, LocalStorage):

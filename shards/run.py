@@ -81,7 +81,8 @@ class Run:
         """A stage's folder, for example "pairs-blender-1a2b3c4d"."""
         return "-".join(part for part in (stage, route, fingerprint[:8]) if part)
 
-    def shard_key(self, folder: str, unit_id: str) -> str:
+    @staticmethod
+    def shard_key(folder: str, unit_id: str) -> str:
         return f"{folder}/part-{unit_id}.parquet"
 
     def done(self, folder: str) -> set[str]:

@@ -15,22 +15,26 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypedDict, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypedDict, TypeVar, cast
 
 import boto3
 from botocore import exceptions
 from botocore.config import Config
 
 from shards.objects import Entry, NotFound, StorageError, check_key
+from shards.patience import patiently
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import ListObjectsV2OutputTypeDef
     from typing_extensions import Buffer
 
 _TOKEN = "spatialpix-write"
 _CONFLICT_TRIES = 8
+_BODY_TRIES = 4  # botocore asks again for an answer that does not come, not for one that breaks off
 
 _REASONS = {
     "NoSuchBucket": ("no_such_bucket", "the bucket does not exist: create it, or correct its name"),
@@ -56,9 +60,21 @@ _REASONS = {
 }
 
 
+_Answer = TypeVar("_Answer")
+
+
 class _Condition(TypedDict, total=False):
     IfNoneMatch: str
     IfMatch: str
+
+
+class _Wanted(TypedDict, total=False):
+    Range: str
+    IfMatch: str
+
+
+class _Following(TypedDict, total=False):
+    ContinuationToken: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +123,10 @@ class S3Storage:
         return self.read_versioned(key)[0]
 
     def read_versioned(self, key: str) -> tuple[bytes, str]:
-        with self._clear_errors(key):
-            answer = self._client.get_object(Bucket=self.bucket, Key=self._full(key))
-            return answer["Body"].read(), answer["ETag"]
+        return self._ask(key, lambda client: self._got(client, key))
 
     def write(self, key: str, data: bytes) -> None:
-        with self._clear_errors(key):
-            self._put(key, data, {}, "")
+        self._ask(key, lambda _: self._put(key, data, {}, ""))
 
     def create(self, key: str, data: bytes) -> bool:
         return self._put_if(key, data, {"IfNoneMatch": "*"}) is not None
@@ -126,39 +139,40 @@ class S3Storage:
 
     def list(self, prefix: str = "") -> Iterator[Entry]:
         base = f"{self.prefix}/" if self.prefix else ""
-        with self._clear_errors(prefix):
-            pages = self._client.get_paginator("list_objects_v2")
-            for page in pages.paginate(Bucket=self.bucket, Prefix=base + prefix):
-                for found in page.get("Contents", ()):
-                    if not found["Key"].endswith("/"):  # consoles make such "folders"
-                        yield Entry(found["Key"].removeprefix(base), found["Size"])
+        following: _Following = {}
+        while True:
+            page = self._ask(prefix, partial(self._page, base + prefix, following))
+            for found in page.get("Contents", ()):
+                if not found["Key"].endswith("/"):  # consoles make such "folders"
+                    yield Entry(found["Key"].removeprefix(base), found["Size"])
+            if not page.get("IsTruncated"):
+                return
+            following = {"ContinuationToken": page["NextContinuationToken"]}
 
     def delete(self, key: str) -> None:
-        with self._clear_errors(key):
-            self._client.delete_object(Bucket=self.bucket, Key=self._full(key))
+        full = self._full(key)
+        self._ask(key, lambda client: client.delete_object(Bucket=self.bucket, Key=full))
 
     def exists(self, key: str) -> bool:
         # Not HEAD: its 404 has no body, and cannot tell a missing bucket from a missing object.
         full = self._full(key)
-        with self._clear_errors(key):
-            page = self._client.list_objects_v2(Bucket=self.bucket, Prefix=full, MaxKeys=1)
+        page = self._ask(
+            key, lambda client: client.list_objects_v2(Bucket=self.bucket, Prefix=full, MaxKeys=1)
+        )
         return any(found["Key"] == full for found in page.get("Contents", ()))
 
     def open(self, key: str) -> BinaryIO:
         full = self._full(key)
         try:
-            with self._clear_errors(key):
-                head = self._client.head_object(Bucket=self.bucket, Key=full)
+            head = self._ask(key, lambda client: client.head_object(Bucket=self.bucket, Key=full))
         except NotFound:
             self.exists(key)  # says so if it is the bucket that is missing
             raise
         etag = head["ETag"]
 
         def fetch(start: int, end: int) -> bytes:
-            with self._clear_errors(key):
-                wanted = f"bytes={start}-{end - 1}"
-                answer = self._client.get_object(Bucket=self.bucket, Key=full, Range=wanted, IfMatch=etag)
-                return answer["Body"].read()
+            wanted: _Wanted = {"Range": f"bytes={start}-{end - 1}", "IfMatch": etag}
+            return self._ask(key, lambda client: self._got(client, key, wanted))[0]
 
         reader = io.BufferedReader(_Ranges(fetch, head["ContentLength"]), buffer_size=256 << 10)
         return cast(BinaryIO, reader)
@@ -177,27 +191,54 @@ class S3Storage:
         check_key(key)
         return f"{self.prefix}/{key}" if self.prefix else key
 
+    def _ask(self, key: str, ask: Callable[[S3Client], _Answer]) -> _Answer:
+        """What `ask` makes of the client: with clear errors, and with this process's patience."""
+
+        def once() -> _Answer:
+            with self._clear_errors(key):
+                return ask(self._client)
+
+        return patiently(once)
+
+    def _got(self, client: S3Client, key: str, wanted: _Wanted | None = None) -> tuple[bytes, str]:
+        """The object, or what is wanted of it, and its etag. Raises botocore's errors."""
+        attempt = 1
+        while True:
+            answer = client.get_object(Bucket=self.bucket, Key=self._full(key), **(wanted or {}))
+            try:
+                return answer["Body"].read(), answer["ETag"]
+            except (exceptions.HTTPClientError, exceptions.IncompleteReadError):
+                if attempt == _BODY_TRIES:
+                    raise
+            time.sleep(random.uniform(0.0, 0.1 * 2**attempt))
+            attempt += 1
+
+    def _page(self, start: str, following: _Following, client: S3Client) -> ListObjectsV2OutputTypeDef:
+        return client.list_objects_v2(Bucket=self.bucket, Prefix=start, **following)
+
     def _put_if(self, key: str, data: bytes | Path, condition: _Condition) -> str | None:
         """The etag of what we put; None if the condition did not hold."""
-        token = uuid.uuid4().hex
-        with self._clear_errors(key):
-            for attempt in range(1, _CONFLICT_TRIES + 1):
-                try:
-                    etag = self._put(key, data, condition, token)
-                    # Some servers look and then complete, and two that race may both be told that they won.
-                    large = _size(data) >= self.options.multipart_from
-                    return self._etag_if_ours(key, token) if large else etag
-                except exceptions.ClientError as error:
-                    code = _code(error)
-                    # NoSuchUpload: our completion succeeded, its answer got lost, the retry found nothing.
-                    if code in ("PreconditionFailed", "412", "NoSuchUpload"):
-                        return self._etag_if_ours(key, token)
-                    if code in ("NoSuchKey", "404") and "IfMatch" in condition:
-                        return None
-                    # Another conditional write of this key is under way: the next try shows how it ended.
-                    if code not in ("ConditionalRequestConflict", "409") or attempt == _CONFLICT_TRIES:
-                        raise
-                    time.sleep(random.uniform(0.0, 0.05 * 2**attempt))
+        token = uuid.uuid4().hex  # one for all tries: the first may have been ours although it seemed to fail
+        return self._ask(key, lambda _: self._put_once(key, data, condition, token))
+
+    def _put_once(self, key: str, data: bytes | Path, condition: _Condition, token: str) -> str | None:
+        for attempt in range(1, _CONFLICT_TRIES + 1):
+            try:
+                etag = self._put(key, data, condition, token)
+                # Some servers look and then complete, and two that race may both be told that they won.
+                large = _size(data) >= self.options.multipart_from
+                return self._etag_if_ours(key, token) if large else etag
+            except exceptions.ClientError as error:
+                code = _code(error)
+                # NoSuchUpload: our completion succeeded, its answer got lost, the retry found nothing.
+                if code in ("PreconditionFailed", "412", "NoSuchUpload"):
+                    return self._etag_if_ours(key, token)
+                if code in ("NoSuchKey", "404") and "IfMatch" in condition:
+                    return None
+                # Another conditional write of this key is under way: the next try shows how it ended.
+                if code not in ("ConditionalRequestConflict", "409") or attempt == _CONFLICT_TRIES:
+                    raise
+                time.sleep(random.uniform(0.0, 0.05 * 2**attempt))
         raise AssertionError("unreachable")
 
     def _put(self, key: str, data: bytes | Path, condition: _Condition, token: str) -> str:
@@ -262,7 +303,12 @@ class S3Storage:
         except (exceptions.NoCredentialsError, exceptions.PartialCredentialsError) as error:
             advice = "no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile or role"
             raise StorageError("no_credentials", f"{where}: {advice}") from error
-        except (exceptions.ConnectionError, exceptions.HTTPClientError, OSError) as error:
+        except (
+            exceptions.ConnectionError,
+            exceptions.HTTPClientError,
+            exceptions.IncompleteReadError,
+            OSError,
+        ) as error:
             endpoint = self._client.meta.endpoint_url
             advice = f"no answer from {endpoint}: check the network and AWS_ENDPOINT_URL"
             raise StorageError("unreachable", f"{where}: {advice} ({type(error).__name__})") from error

@@ -58,8 +58,12 @@ def shipped() -> dict[str, Any]:
 class FakeCluster:
     """address: of Ray. ours: the processes of the cluster, those of its nodes among them."""
 
-    def __init__(self, process: subprocess.Popen[bytes], address: str) -> None:
-        self.process, self.address = process, address
+    def __init__(self, process: subprocess.Popen[bytes], address: str, folder: Path) -> None:
+        self.process, self.address, self._folder = process, address, folder
+
+    def session(self) -> Path:
+        """Ray's folder of this cluster."""
+        return self._folder / "ray" / "session_latest"
 
     def raylets(self) -> list[psutil.Process]:
         """Of nodes that came by demand: not of the head."""
@@ -120,7 +124,7 @@ def fake_cluster(
         process = subprocess.Popen(
             command, env=environment, stdout=log, stderr=log, start_new_session=True, cwd=ROOT
         )
-    cluster = FakeCluster(process, f"{ip}:{port}")
+    cluster = FakeCluster(process, f"{ip}:{port}", Path(environment.get("RAY_TMPDIR", "/tmp")))
     try:
         _wait(process, ip, port, folder / "fake_cluster.log")
         yield cluster

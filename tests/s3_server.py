@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import boto3
@@ -121,18 +122,28 @@ def _wait_until_up(server: S3Server, process: subprocess.Popen[bytes], log: Path
     raise RuntimeError(f"the S3 server did not start:\n{log.read_text(errors='replace')[-4000:]}")
 
 
+class _QuietServer(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), ConnectionError):  # of clients that were killed
+            super().handle_error(request, client_address)
+
+
 class FaultyProxy:
     """Forwards to a server; `faults` are taken one by one by requests whose "METHOD path?query" has `where`.
 
     A fault is "503" (answered so, not forwarded), "drop" (the connection closed, not forwarded), "lose"
-    (forwarded, and the connection closed before the answer) or "hang" (nothing until the proxy closes). `requests` are
-    all that came, `sent` the bytes of the answers.
+    (forwarded, and the connection closed before the answer), "cut" (forwarded, and the connection closed within the
+    answer), "slow" (forwarded after two seconds) or "hang" (nothing until the proxy closes). `requests` are all that
+    came, `sent` the bytes of the answers, `met` the requests that met a fault, with its name.
+    `outage`: while it is set, all that comes is answered "503".
     """
 
     def __init__(self, target: str) -> None:
         self.where = ""
         self.faults: list[str] = []
         self.requests: list[str] = []
+        self.met: list[tuple[str, str]] = []
+        self.outage = threading.Event()
         self.ranges: list[str] = []  # of requests for a part of an object: "bytes=0-99"
         self.sent = 0
         self._lock = threading.Lock()
@@ -147,7 +158,10 @@ class FaultyProxy:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 if self.headers.get("Range"):
                     proxy.ranges.append(self.headers["Range"])
-                fault = proxy._next_fault(f"{self.command} {self.path}")
+                asked = f"{self.command} {self.path}"
+                fault = proxy._next_fault(asked)
+                if not proxy.arrived(asked, self.client_address[1]):
+                    return self._hang_up()
                 if fault == "503":
                     error = b"<Error><Code>SlowDown</Code><Message>slow down</Message></Error>"
                     return self._answer(503, [("Content-Type", "application/xml")], error)
@@ -155,6 +169,8 @@ class FaultyProxy:
                     if fault == "hang":
                         proxy._closing.wait(60)
                     return self._hang_up()
+                if fault == "slow":
+                    proxy._closing.wait(2)
                 upstream = http.client.HTTPConnection(netloc, timeout=30)
                 # Everything as signed, the Host among it.
                 upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
@@ -165,11 +181,15 @@ class FaultyProxy:
                 answer = upstream.getresponse()
                 content = answer.read()
                 upstream.close()
+                proxy.answered(asked, self.client_address[1], answer.status)
                 if fault == "lose":
                     return self._hang_up()
                 skip = ("connection", "transfer-encoding", "content-length")
                 headers = [(n, v) for n, v in answer.getheaders() if n.lower() not in skip]
                 length = answer.headers.get("Content-Length") if self.command == "HEAD" else None
+                if fault == "cut":
+                    self._answer(answer.status, headers, content[: len(content) // 2], str(len(content)))
+                    return self._hang_up()
                 return self._answer(answer.status, headers, content, length)
 
             do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = handle_any
@@ -193,7 +213,7 @@ class FaultyProxy:
             def log_message(self, format: str, *args: object) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = _QuietServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self.endpoint = f"http://127.0.0.1:{self._server.server_address[1]}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
@@ -201,7 +221,21 @@ class FaultyProxy:
     def _next_fault(self, request: str) -> str | None:
         with self._lock:
             self.requests.append(request)
-            return self.faults.pop(0) if self.faults and self.where in request else None
+            if self.outage.is_set():
+                return "503"
+            if not self.faults or self.where not in request:
+                return None
+            fault = self.faults.pop(0)
+            if fault:
+                self.met.append((fault, request))
+            return fault
+
+    def arrived(self, request: str, port: int) -> bool:
+        """Called for each request before it is forwarded; False: it is not. port: of the client, on this machine."""
+        return True
+
+    def answered(self, request: str, port: int, status: int) -> None:
+        """Called for each request once the server has answered, and before its client knows."""
 
     def close(self) -> None:
         self._closing.set()

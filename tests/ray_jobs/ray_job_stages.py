@@ -32,7 +32,8 @@ PAIRS, VERDICTS = "pairs-test-00000000", "verdicts-test-00000000"
 
 class Rows:
     """Stage "pairs": one line per row. Settings: sleep_s; kill_rows: rows whose worker dies; hang_once,
-    kill_once, break_once: {unit id: marker file}; storage_error, disk_full, bug: unit ids."""
+    kill_once, kill_committed, break_once: {unit id: marker file}; storage_error, disk_full, bug: unit ids; noted: a
+    file that gets a line "begin" and a line "end" for each unit, with stage, unit, process and time."""
 
     name = "pairs"
     version = 1
@@ -45,6 +46,7 @@ class Rows:
 
     def __call__(self, unit: Unit, guard: RowGuard) -> UnitReport:
         began = time.monotonic()
+        self._note("begin", unit)
         self._misbehave(unit)
         rows = []
         for row in unit.rows:
@@ -60,8 +62,17 @@ class Rows:
     def _commit(self, unit: Unit, rows: list[dict[str, Any]], began: float) -> UnitReport:
         counts = Counter(r["verdict"] + (f":{r['reason']}" if r["reason"] else "") for r in rows)
         first = self.run.commit(self.folder, unit, pa.Table.from_pylist(rows), counts)
+        if self._once("kill_committed", unit):
+            os.kill(os.getpid(), signal.SIGKILL)
+        self._note("end", unit)
         seconds = time.monotonic() - began
         return UnitReport(unit.id, self.name, len(rows), dict(counts), seconds, skipped=not first)
+
+    def _note(self, what: str, unit: Unit) -> None:
+        if "noted" in self.settings:
+            line = f"{what} {self.name} {unit.id} {os.getpid()} {time.time():.3f}\n"
+            with Path(self.settings["noted"]).open("ab", buffering=0) as file:
+                file.write(line.encode())  # one write to the end of the file: lines of processes do not mix
 
     def _misbehave(self, unit: Unit) -> None:
         if self._once("kill_once", unit):
@@ -92,6 +103,7 @@ class Verdicts(Rows):
 
     def __call__(self, unit: Unit, guard: RowGuard) -> UnitReport:
         began = time.monotonic()
+        self._note("begin", unit)
         self._misbehave(unit)
         key = self.run.shard_key(self.inputs["pairs"], unit.id)
         return self._commit(unit, read_table(self.run.storage, key).to_pylist(), began)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gzip
+import inspect
 import json
 import re
 from pathlib import Path
@@ -15,7 +16,10 @@ import pytest
 import yaml
 from botocore.validate import ParamValidator
 from ray.autoscaler._private.util import prepare_config, validate_config
+from ray.dashboard.modules.job import job_supervisor
+from ray.data._internal.cluster_autoscaler import rate_based_cluster_autoscaler as autoscaling
 
+from ray_jobs import cluster
 from ray_jobs.config import load
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -185,3 +189,39 @@ def test_both_clusters_have_the_same_workers(aws, k8s):
         assert groups[name]["maxReplicas"] == node["max_workers"]
         assert of_pod(groups[name])["GPU"] == node["resources"].get("GPU", 0)
         assert groups[name].get("priority", 0) == node.get("priority", 0)
+
+
+def test_a_stopped_job_has_the_time_to_give_back_what_it_holds(aws, k8s):
+    name = "RAY_JOB_STOP_WAIT_TIME_S"
+    assert f'"{name}"' in inspect.getsource(job_supervisor)  # as Ray reads it
+    (start,) = [line for line in aws["head_start_ray_commands"] if "ray start" in line]
+    assert f"{name}=60 ray start" in start
+    env = k8s["spec"]["headGroupSpec"]["template"]["spec"]["containers"][0]["env"]
+    assert {"name": name, "value": "60"} in env
+
+
+def test_no_autoscaler_moves_the_head(k8s):
+    assert k8s["spec"]["headGroupSpec"]["template"]["metadata"]["annotations"] == {
+        "karpenter.sh/do-not-disrupt": "true",
+        "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
+    }
+
+
+def test_the_run_of_kubernetes_finds_its_configuration_in_the_image():
+    entry = yaml.safe_load((ROOT / "k8s" / "rayjob.yaml").read_text())["spec"]["entrypoint"].split()
+    path = Path(entry[entry.index("--config") + 1])
+    folders = re.findall(r"^WORKDIR (.+)$", (ROOT / "docker" / "base.Dockerfile").read_text(), re.MULTILINE)
+    assert (ROOT / path.relative_to(folders[0])) == RUN  # where the project is copied to
+
+
+def test_ray_data_asks_for_no_nodes_of_its_own():
+    never = {name for name, value in cluster._QUIET.items() if value == cluster._NEVER}
+    read = set(
+        re.findall(r"RAY_DATA_DEFAULT_CLUSTER_SCALING_UP_\w+_THRESHOLD", inspect.getsource(autoscaling))
+    )
+    assert never == read
+    assert "utilization.cpu < threshold.cpu" in inspect.getsource(autoscaling)
+
+
+def test_the_pools_of_the_run_ask_for_all_that_they_are_to_have():
+    assert all(pool.max_size in (None, pool.size) for pool in pools().values())

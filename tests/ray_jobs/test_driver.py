@@ -6,13 +6,14 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 
 from ray_jobs.cluster import Cluster, sized
 from ray_jobs.config import ConfigError, Limits, Pool
-from ray_jobs.driver import RunFailed, Watcher, run
+from ray_jobs.driver import RunFailed, TakenOver, Watcher, run
 from tests.ray_jobs.ray_job_stages import MODULE, PAIRS, UNIT_SIZE, VERDICTS, rows_of, stages, units
 
 
@@ -42,6 +43,27 @@ def test_killed_actor_hung_engine_and_broken_engine_lose_nothing(run_folder, tmp
     assert (outcome.done, outcome.missing, outcome.failures) == (5, 0, {})
     assert {path.name for path in tmp_path.iterdir()} >= set(marks)
     assert_whole(run_folder, 5)
+
+
+@pytest.mark.usefixtures("cluster")
+def test_unit_whose_worker_dies_between_commit_and_answer_is_made_once(run_folder, tmp_path):
+    noted = tmp_path / "noted"
+    dies = {"kill_committed": {"test-0000001": str(tmp_path / "killed")}, "noted": str(noted)}
+    outcome = run(units(3), stages(dies), run_folder)
+    assert (tmp_path / "killed").exists()
+    assert (outcome.done, outcome.failures) == (3, {})
+    assert noted.read_text().count("begin pairs test-0000001") == 1
+    assert_whole(run_folder, 3)
+
+
+@pytest.mark.usefixtures("cluster")
+def test_driver_that_hears_nothing_gives_way_at_once_when_its_run_is_taken(run_folder, tmp_path):
+    lost, began = threading.Event(), time.monotonic()
+    hung = stages({"hang_once": {"test-0000000": str(tmp_path / "hung")}})
+    threading.Timer(10, lost.set).start()
+    with pytest.raises(TakenOver, match="another job took over this run"):
+        run(units(1), hung, run_folder, lost=lost)
+    assert time.monotonic() - began < 60
 
 
 @pytest.mark.usefixtures("cluster")

@@ -22,7 +22,7 @@ from ray_jobs.fitting import refuse_unfit
 ray.init(log_to_driver=False, logging_level="ERROR")
 for pools in json.loads(sys.argv[1]):
     try:
-        refuse_unfit({name: Pool(**pool) for name, pool in pools.items()})
+        refuse_unfit({name: Pool(**pool) for name, pool in pools.items()}, patience_s=20)
         print("fits")
     except ConfigError as error:
         print(error)

@@ -13,6 +13,7 @@ import yaml
 
 from ray_jobs import recipes
 from ray_jobs.__main__ import main
+from ray_jobs.driver import Outcome
 from shards.lease import Lease
 from shards.run import Run
 from shards.storage import StorageError, open_storage
@@ -108,6 +109,19 @@ def test_second_job_on_a_run_is_refused_and_changes_nothing(small_stages, tmp_pa
         assert main(["generate", "--config", TINY, "--out", storage.uri]) == 1
     assert "another job" in one_line_error(capsys)
     assert not storage.exists("run.yaml")
+
+
+def test_a_job_that_lost_its_run_says_nothing_is_current(small_stages, tmp_path, capsys, monkeypatch):
+    def stolen(units, *_, lost, **__):
+        lost.set()
+        return Outcome(len(units), 0, len(units), {}, {})
+
+    monkeypatch.setattr("ray_jobs.driver.run", stolen)
+    monkeypatch.setattr("ray_jobs.driver.by_first_missing", lambda *_: {})
+    assert main(["generate", "--config", TINY, "--out", str(tmp_path / "run")]) == 1
+    assert "another job took over this run" in one_line_error(capsys)
+    assert not (tmp_path / "run" / "current.json").exists()
+    assert small_stages == []
 
 
 def test_full_disk_before_the_start_is_one_line(small_stages, tmp_path, capsys, monkeypatch):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -116,10 +117,33 @@ def test_a_holder_that_cannot_beat_counts_itself_out(
     def broken(*_: object) -> None:
         raise StorageError("unreachable", "no answer")
 
-    lease = Lease(storage, BEAT).acquire()
+    lease = Lease(storage, BEAT, outage_s=BEAT * 8).acquire()
     monkeypatch.setattr(storage, "replace", broken)
+    assert not lease.lost.wait(BEAT * 4)
     assert lease.lost.wait(30)
     lease.release()
+
+
+def test_a_holder_outlasts_an_outage_in_which_a_beat_was_written_and_its_answer_lost(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from shards.storage import StorageError
+
+    replace = storage.replace
+
+    def lost(*arguments: Any) -> None:
+        replace(*arguments)
+        raise StorageError("unreachable", "no answer")
+
+    lease = Lease(storage, BEAT).acquire()
+    monkeypatch.setattr(storage, "replace", lost)
+    time.sleep(BEAT * 6)
+    monkeypatch.setattr(storage, "replace", replace)
+    assert not lease.lost.wait(BEAT * 6)
+    with pytest.raises(LeaseHeld):
+        Lease(open_storage(storage.uri), BEAT).acquire(wait_s=0)
+    lease.release()
+    assert content(storage)["released"]
 
 
 def test_a_damaged_lease_is_taken_when_it_stays_silent(storage: Storage) -> None:

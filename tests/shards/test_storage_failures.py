@@ -7,11 +7,16 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
+from shards.patience import Patience, be_patient
 from shards.run import Run
 from shards.s3 import S3Options, S3Storage
 from shards.storage import NotFound, StorageError, open_storage
@@ -255,6 +260,63 @@ def test_a_create_whose_answer_got_lost_was_still_ours(
     assert storage.create("a", data)
     assert proxy.faults == []
     assert s3_storage.read("a") == data
+
+
+def test_an_object_whose_answer_breaks_off_is_read_again(s3_storage: S3Storage, proxy: FaultyProxy) -> None:
+    s3_storage.write("a", bytes(100_000))
+    storage = open_storage(s3_storage.uri)
+    proxy.where, proxy.faults = "GET", ["cut", "cut", "cut"]
+    assert storage.read("a") == bytes(100_000)
+    proxy.faults = ["cut"]
+    with storage.open("a") as file:
+        assert file.read() == bytes(100_000)
+    proxy.faults = ["cut"] * 4
+    with pytest.raises(StorageError) as caught:
+        storage.read("a")
+    assert caught.value.reason == "unreachable"
+
+
+@pytest.fixture
+def patient() -> Iterator[list[str]]:
+    """This process waits for a storage as workers do; what it entered and left while it asked."""
+    seen: list[str] = []
+
+    @contextmanager
+    def during() -> Iterator[None]:
+        seen.append("in")
+        yield
+        seen.append("out")
+
+    be_patient(Patience(60, during))
+    yield seen
+    be_patient(Patience())
+
+
+def test_a_worker_waits_for_a_storage_that_is_away(
+    s3_storage: S3Storage, proxy: FaultyProxy, patient: list[str]
+) -> None:
+    run = Run(S3Storage(s3_storage.bucket, s3_storage.prefix, S3Options(max_attempts=1)), {}, "id")
+    proxy.outage.set()
+    threading.Timer(2, proxy.outage.clear).start()
+    began = time.monotonic()
+    assert run.commit("pairs", "a-0000001", pa.table({"row": [1]}), {"accepted": 1})
+    assert time.monotonic() - began > 1
+    assert patient == ["in", "out"]
+    assert run.done("pairs") == {"a-0000001"}
+
+
+def test_a_commit_before_an_outage_is_known_for_ours_after_it(
+    s3_storage: S3Storage, proxy: FaultyProxy, patient: list[str]
+) -> None:
+    storage = S3Storage(s3_storage.bucket, s3_storage.prefix, S3Options(max_attempts=1))
+    proxy.where, proxy.faults = "PUT", ["lose"]
+    assert storage.create("a", b"rows")
+
+
+def test_nobody_else_waits_for_a_storage_that_is_away(s3_storage: S3Storage, proxy: FaultyProxy) -> None:
+    proxy.outage.set()
+    with pytest.raises(StorageError):
+        S3Storage(s3_storage.bucket, s3_storage.prefix, S3Options(max_attempts=1)).create("a", b"rows")
 
 
 def test_a_create_that_came_second_is_not_ours_for_a_fault(s3_storage: S3Storage, proxy: FaultyProxy) -> None:
