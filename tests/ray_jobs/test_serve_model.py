@@ -40,8 +40,9 @@ def folder(tmp_path_factory):
     """What `train` leaves, of an editor that has learned nothing."""
     place = tmp_path_factory.mktemp("editor")
     torch.manual_seed(1)
-    SpatialEditor(text_to_image(STARTER), Parts(), token_width=32).save(place)
-    export(Frozen.load(STARTER), STARTER, place)
+    frozen = Frozen.load(STARTER)
+    SpatialEditor(text_to_image(STARTER), Parts(), token_width=32, pasting=frozen.pasting).save(place)
+    export(frozen, STARTER, place)
     return place
 
 
