@@ -8,18 +8,19 @@ succeed than those with rare ones.
 from __future__ import annotations
 
 import argparse
-import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from evaluation.gap import gap
 from evaluation.results import RIGHT, UNASKED
-from ray_jobs.evaluate import MADE_OF
+from ray_jobs.config import ConfigError
+from ray_jobs.evaluate_results import results_of
 from shards.run import Run
-from shards.storage import NotFound, open_storage
+from shards.storage import open_storage
 from shards.tables import read_table
 
 _COLUMNS = ("pair_id", "scene_id", "edit_set", "editor", "outcome")
@@ -38,56 +39,51 @@ def main(argv: Sequence[str] | None = None) -> None:
     asked = options.parse_args(argv)
     run = Run.open(open_storage(asked.evaluation))
     try:
-        made_of = json.loads(run.storage.read(MADE_OF))
-    except NotFound:
-        raise SystemExit(
-            f"{asked.evaluation} has no results yet: submit 'evaluate' until it is done"
-        ) from None
-    print(
-        "\n".join(lines(run, made_of, asked.skewed, asked.mended, asked.column, set(asked.rare.split(","))))
-    )
+        found = lines(run, asked.skewed, asked.mended, asked.column, set(asked.rare.split(",")))
+    except ConfigError as error:
+        raise SystemExit(f"error: {error}") from None
+    print("\n".join(found))
 
 
-def lines(
-    run: Run, made_of: Mapping[str, Any], skewed: str, mended: str, column: str, rare: set[str]
-) -> list[str]:
-    """The table. Raises SystemExit for editors or values that are not there."""
+def lines(run: Run, skewed: str, mended: str, column: str, rare: set[str]) -> list[str]:
+    """The table. Raises ConfigError for an evaluation that is not done, editors or values that are not there, and too
+    few scenes."""
+    made_of = results_of(run)
     value, scene = _values(run, made_of, column)
     tried = {name: _tried(run, made_of, name) for name in (skewed, mended)}
-    edits = sorted(value.keys() & tried[skewed].keys() & tried[mended].keys())
-    few = [value[edit] in rare for edit in edits]
-    if not any(few) or all(few):
+    copies = {name: {copy for own in tried[name].values() for copy in own} for name in tried}
+    edits = sorted(
+        edit for edit in value if all(tried[name].get(edit, {}).keys() == copies[name] for name in tried)
+    )
+    few = np.array([value[edit] in rare for edit in edits], bool)
+    if few.all() or not few.any():
         there = ", ".join(sorted(set(value.values())))
-        raise SystemExit(f"--rare: of the edits' values some must be rare and some not; there are {there}")
+        raise ConfigError(f"--rare: of the edits' values some must be rare and some not; there are {there}")
     scenes = [scene[edit] for edit in edits]
     found = [
-        f"{len(edits)} edits, {sum(few)} of them rare",
-        f"{'editor':<12}{'common':>8}{'rare':>8}{'gap, points':>24}",
+        f"{len(edits)} edits, {few.sum()} of them rare",
+        f"{'editor':<12}{'common':>8}{'rare':>8}{'gap, points':>28}",
     ]
-    means = {name: [float(np.mean([*tried[name][edit].values()])) for edit in edits] for name in tried}
-    for name, each in means.items():
-        whole = gap(each, few, scenes)
-        shares = [
-            np.mean([v for v, is_rare in zip(each, few, strict=True) if is_rare == which])
-            for which in (False, True)
-        ]
-        found.append(
-            f"{name:<12}{shares[0]:>8.1%}{shares[1]:>8.1%}{_said(whole.mean, whole.low, whole.high):>24}"
-        )
-        copies = sorted({copy for edit in edits for copy in tried[name][edit]})
-        gaps = [
-            gap([tried[name][edit].get(copy, 0.0) for edit in edits], few, scenes, draws=1).mean
-            for copy in copies
-        ]
+    means = {}
+    for name in tried:
+        # (copies, edits)
+        each = np.array([[tried[name][edit][copy] for edit in edits] for copy in sorted(copies[name])])
+        means[name] = each.mean(axis=0)
+        shares = means[name][~few].mean(), means[name][few].mean()
+        found.append(f"{name:<12}{shares[0]:>8.1%}{shares[1]:>8.1%}{_gap(means[name], few, scenes):>28}")
+        gaps = each[:, ~few].mean(axis=1) - each[:, few].mean(axis=1)
         found.append(f"{'':<12}each training: " + ", ".join(f"{100 * one:+.1f}" for one in gaps))
-    both = [a - b for a, b in zip(means[skewed], means[mended], strict=True)]
-    less = gap(both, few, scenes)
-    found.append(f"the gap of {mended} is smaller by {_said(less.mean, less.low, less.high)} points")
+    less = _gap(means[skewed] - means[mended], few, scenes)
+    found.append(f"the gap of {mended} is smaller by {less} points")
     return found
 
 
-def _said(mean: float, low: float, high: float) -> str:
-    return f"{100 * mean:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
+def _gap(values: NDArray[np.float64], few: NDArray[np.bool_], scenes: Sequence[str]) -> str:
+    try:
+        found = gap([*values], [*few], scenes)
+    except ValueError as error:
+        raise ConfigError(f"too few edits: {error}") from None
+    return f"{100 * found.mean:+.1f} ({100 * found.low:+.1f} to {100 * found.high:+.1f})"
 
 
 def _values(run: Run, made_of: Mapping[str, Any], column: str) -> tuple[dict[str, str], dict[str, str]]:
@@ -106,7 +102,7 @@ def _tried(run: Run, made_of: Mapping[str, Any], editor: str) -> Tried:
     found: Tried = defaultdict(dict)
     of_editor = [one for one in made_of["results"] if one["editor"] == editor]
     if not of_editor:
-        raise SystemExit(f"the evaluation has no editor {editor}")
+        raise ConfigError(f"the evaluation has no editor {editor}")
     for one in of_editor:
         for unit in run.done(one["folder"]):
             for row in read_table(run.storage, run.shard_key(one["folder"], unit), _COLUMNS).to_pylist():

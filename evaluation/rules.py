@@ -1,4 +1,4 @@
-"""By which rules results came about: a digest of the code that chooses edits, makes and judges pictures, and sums up.
+"""What results came of: digests of models, and of the code that chooses edits, makes and judges pictures, and sums up.
 
 What was made or judged by other rules must not stand beside it, whoever forgot to raise a version. What code says
 counts, not how it is set or commented.
@@ -22,7 +22,7 @@ CHOOSING = (
 )  # fmt: skip
 ANALYSIS = (
     "evaluation/trials.py", "evaluation/table.py", "evaluation/distances.py", "evaluation/opinions.py",
-    "evaluation/survey.py", "evaluation/votes.py",
+    "evaluation/survey.py", "evaluation/votes.py", "evaluation/gap.py",
 )  # fmt: skip
 _EDITORS = ("evaluation/editors.py",)
 _OURS = (
@@ -54,6 +54,25 @@ def rules(files: Iterable[str]) -> str:
     for name in files:
         total.update(f"{name}\0".encode() + _said(_ROOT / name))
     return total.hexdigest()
+
+
+def identity(model: str) -> str:
+    """Of a folder: its weights and settings, byte by byte; of a file; of a name on the Hub: the name."""
+    folder = Path(model)
+    if folder.is_file():
+        return _digest(folder).hex()
+    if not folder.is_dir():
+        return model
+    total = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.suffix in (".safetensors", ".bin", ".json", ".txt", ".model") and path.is_file():
+            total.update(f"{path.relative_to(folder).as_posix()}\n".encode() + _digest(path))
+    return total.hexdigest()[:32]
+
+
+def _digest(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
 
 
 def _said(path: Path) -> bytes:

@@ -8,16 +8,14 @@ command goes on where it stopped. Results lie in one folder for each set, editor
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from evaluation.rules import JUDGING, making, rules
+from evaluation.rules import JUDGING, identity, making, rules
 from ray_jobs.config import ConfigError, check, one_line, overridden, read_yaml
 from ray_jobs.config_evaluate import (
     AnyEditor,
@@ -28,7 +26,8 @@ from ray_jobs.config_evaluate import (
     Trained,
     UnClip,
 )
-from ray_jobs.evaluate_sets import Frozen, frozen, identity
+from ray_jobs.evaluate_results import MADE_OF, made_of
+from ray_jobs.evaluate_sets import Frozen, frozen
 from ray_jobs.evaluate_table import table
 from ray_jobs.job import DONE, parser, run_job
 
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
     from shards.run import Run
 
 STAGE = "evaluation.stage:EditAndMeasure"
-MADE_OF = "results.json"  # which sets, editors and folders the results are of
 # Where and how fast it goes is no part of what it is; sets and editors may become more.
 _EXECUTION = ("out", "pool", "limits")
 # Of an editor: models are told by what is in them, and the rest makes no other picture.
@@ -106,6 +104,8 @@ def _work(arguments: argparse.Namespace) -> int:
                 outcome = driver.run(route.units, route.stages, run, config.limits, progress, lost=lease.lost)
             failures += outcome.failures.values()
             missing += outcome.missing
+            if lease.lost.is_set():  # what is current, and the report, are the other job's to say
+                raise driver.TakenOver
             run.set_current({route.name: route.folders})
         run.storage.write(MADE_OF, json.dumps(made_of(sets, plan, missing), indent=1).encode())
         folders = {route.name: route.folders["edits"] for route in plan}
@@ -118,22 +118,6 @@ def _work(arguments: argparse.Namespace) -> int:
         said = f", for example: {failures[0].message}" if failures else ""
         raise driver.RunFailed(f"{missing} units are missing{said}; submit the same command again to go on")
     return DONE
-
-
-def made_of(sets: Sequence[Frozen], plan: Sequence[Route], missing: int) -> dict[str, Any]:
-    """What readers of results are told: {"sets": by name, "results": [{"set", "editor", "copy", "model", "folder"}],
-    "rules": digest of those that judged, "missing": units}. model: digest of its weights, empty where there are none.
-    """
-    results = []
-    for route in plan:
-        of = route.stages[0].settings
-        which = {name: of[name]["name"] for name in ("set", "editor")} | {
-            "copy": of["copy"],
-            "model": of["model"],
-        }
-        results.append(which | {"folder": route.folders["edits"]})
-    told = {"sets": {one.name: asdict(one) for one in sets}, "results": results, "rules": rules(JUDGING)}
-    return told | {"missing": missing}
 
 
 def hold_to_budget(run: Run, config: EvaluateConfig, plan: Sequence[Route], spend: float) -> None:
@@ -208,7 +192,7 @@ def routes(config: EvaluateConfig, sets: Sequence[Frozen]) -> list[Route]:
     from shards.units import Unit
 
     clip = None if config.clip is None else config.clip.model_dump(mode="json") | {"identity": _clip(config)}
-    lpips = None if config.lpips is None else [_sha256(config.lpips), rules(("evaluation/lpips.py",))]
+    lpips = None if config.lpips is None else [identity(config.lpips), rules(("evaluation/lpips.py",))]
     version = _version()
     found = []
     for one in sets:
@@ -242,11 +226,6 @@ def routes(config: EvaluateConfig, sets: Sequence[Frozen]) -> list[Route]:
             f"editors: two of them, or of their copies, would both be {twice!r}: name one otherwise"
         )
     return found
-
-
-def _sha256(file: str) -> str:
-    with Path(file).expanduser().open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def _stands_on(editor: AnyEditor) -> list[str]:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evaluation.rules import CHOOSING, rules
+from evaluation.rules import CHOOSING, identity, rules
 from ray_jobs.config import ConfigError, one_line
 from ray_jobs.config_evaluate import EditSet, EvaluateConfig
 
@@ -28,7 +28,7 @@ class Frozen:
     """A set as it lies in the run. key: of its file. digest: `evaluation.trials.digest`. looked_at: edits of the
     dataset; edits: those that count. left_out: {why: {kind: edits}}, why as of `evaluation.trials`, or `TOO_MANY`.
     oracle: in what share of the edits that the reader can see it finds the true picture to succeed, before any is left
-    out for that; None for sets that nobody can judge."""
+    out for that; None for sets that nobody can judge. sha256: of the file."""
 
     name: str
     key: str
@@ -37,6 +37,7 @@ class Frozen:
     looked_at: int
     left_out: LeftOut
     oracle: float | None
+    sha256: str
 
     def of(self, why: str) -> int:
         return sum(self.left_out.get(why, {}).values())
@@ -55,7 +56,7 @@ class Frozen:
 
 def frozen(run: Run, name: str, asked: EditSet, config: EvaluateConfig) -> Frozen:
     """The set, chosen once: the same settings, data and reader find it again. Raises ConfigError, StorageError."""
-    from evaluation.edit_sets import of_group, written
+    from evaluation.edit_sets import written
     from evaluation.trials import digest
     from filters.reader import Reader
     from shards.dataset import open_dataset
@@ -79,17 +80,13 @@ def frozen(run: Run, name: str, asked: EditSet, config: EvaluateConfig) -> Froze
             raise ConfigError(
                 f"sets.{name}: none of the {looked_at} edits of split {asked.split!r} can be judged"
             ) from None
-        key = f"sets/{name}-{made_of[:8]}.parquet"
-        found = Frozen(name, key, digest(chosen), len(chosen), looked_at, left_out, oracle)
-        run.storage.write(found.key, written(chosen, config.unit))
+        key, file = f"sets/{name}-{made_of[:8]}.parquet", written(chosen, config.unit)
+        known = hashlib.sha256(file).hexdigest()
+        found = Frozen(name, key, digest(chosen), len(chosen), looked_at, left_out, oracle, known)
+        run.storage.write(found.key, file)
         run.storage.write(note, json.dumps(asdict(found), indent=1).encode())
     else:
-        there = [
-            case
-            for group in range(-(-found.edits // config.unit))
-            for case in of_group(run.storage, found.key, group)
-        ]
-        if digest(there) != found.digest:
+        if hashlib.sha256(run.storage.read(found.key)).hexdigest() != found.sha256:
             raise ConfigError(
                 f"sets.{name}: {run.storage.uri}/{found.key} is not as it was frozen: start anew with another --out"
             )
@@ -163,17 +160,3 @@ def _listing(folder: str) -> str:
         if path.is_file():
             total.update(f"{path.relative_to(folder).as_posix()} {path.stat().st_size}\n".encode())
     return total.hexdigest()
-
-
-def identity(model: str) -> str:
-    """Of a folder: its weights and settings, byte by byte; of a name on the Hub: the name."""
-    folder = Path(model)
-    if not folder.is_dir():
-        return model
-    total = hashlib.sha256()
-    for path in sorted(folder.rglob("*")):
-        if path.suffix in (".safetensors", ".bin", ".json", ".txt", ".model") and path.is_file():
-            total.update(f"{path.relative_to(folder).as_posix()}\n".encode())
-            with path.open("rb") as file:
-                total.update(hashlib.file_digest(file, "sha256").digest())
-    return total.hexdigest()[:32]

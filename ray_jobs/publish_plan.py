@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ray_jobs.config_publish import Publish
+from ray_jobs.config_publish import ConfigError, Publish
 from shards.compact import PIECE
 from shards.dataset import SCHEMA_VERSION, SPLITS
 from shards.splits import components, split_of
@@ -184,14 +184,16 @@ def _wheres(table: pa.Table, origins: Codes, places: Sequence[Origin], rows: Cod
 def _drop_of_samples(
     table: pa.Table, settings: Publish, keep: NDArray[np.bool_], drop: Callable[..., None]
 ) -> None:
-    """By a hash of each row's own name, so that a larger run keeps the same rows and then some."""
+    """By a hash of each row's own name, so that a larger run keeps the same rows and then some. Raises ConfigError for
+    a value that no row has."""
     order = table.column("order").to_numpy()
     for name, shares in settings.sample:
         codes = _codes(table, name)
         values = table.column(name).combine_chunks().dictionary.to_pylist()
         for value, share in shares.items():
             if value not in values:
-                continue
+                there = ", ".join(sorted(filter(None, values)))
+                raise ConfigError(f"sample.{name}: no pair has {value!r}; there are: {there or 'none'}")
             of_value = keep & (codes == values.index(value))
             most = round(share * int(of_value.sum()))
             rows = np.flatnonzero(of_value)

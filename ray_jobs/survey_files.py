@@ -23,7 +23,7 @@ from evaluation.survey import CHECKS_NEEDED, OTHER, TRUE, Entry, Survey, Task
 from evaluation.trials import Case, by_turns
 from evaluation.votes import Votes, VotesError
 from ray_jobs.config import ConfigError
-from ray_jobs.evaluate import MADE_OF
+from ray_jobs.evaluate_results import MADE_OF
 from ray_jobs.gallery import enlarged
 from shards.images import Pixels, decode
 from shards.run import Run

@@ -22,9 +22,10 @@ import pyarrow.parquet as pq
 from evaluation import table
 from evaluation.results import RESULTS
 from evaluation.spatial import NAMED
-from ray_jobs.evaluate import MADE_OF
+from ray_jobs.config import ConfigError
+from ray_jobs.evaluate_results import results_of
 from shards.run import Run
-from shards.storage import NotFound, open_storage
+from shards.storage import open_storage
 from shards.tables import from_rows, read_table
 
 FOLDER, PAGE = Path("benchmarks/results"), Path("docs/results.md")
@@ -73,16 +74,10 @@ def add(run: Run, results: Path, copy: int) -> int:
     """How many rows there are now. Rows of the same set, editor and copy are replaced. copy: 1 and more; of the same
     model there is one copy, whatever is said."""
     try:
-        made_of = json.loads(run.storage.read(MADE_OF))
-    except NotFound:
-        raise SystemExit(
-            f"{run.storage.uri} has no results yet: submit 'evaluate' until it is done"
-        ) from None
+        made_of = results_of(run)
+    except ConfigError as error:
+        raise SystemExit(str(error)) from None
     sets, about = made_of["sets"], _about(results) if (results / _ROWS).exists() else {}
-    if made_of["missing"]:
-        raise SystemExit(
-            f"{run.storage.uri}: {made_of['missing']} units are missing: submit 'evaluate' again until none is"
-        )
     rows: list[dict[str, Any]] = []
     for one in made_of["results"]:
         of_editor = about.setdefault(one["set"], {}).setdefault(one["editor"], {})

@@ -8,7 +8,7 @@ from pathlib import Path
 from evaluation.edit_sets import written
 from evaluation.results import RESULTS, TOLERANCES
 from evaluation.trials import cases, digest
-from ray_jobs.evaluate import MADE_OF
+from ray_jobs.evaluate_results import MADE_OF
 from shards.dataset import open_dataset
 from shards.images import encode
 from shards.run import Run
@@ -34,7 +34,7 @@ def hand_made_evaluation(folder: Path, edits: int = 12, text: str = "move the mu
     key = "sets/spatial-00000000.parquet"
     run.storage.write(key, written(chosen, UNIT))
     about = {"name": "spatial", "key": key, "digest": digest(chosen), "edits": edits, "looked_at": edits}
-    about |= {"left_out": {}, "oracle": 0.975}
+    about |= {"left_out": {}, "oracle": 0.975, "sha256": "0" * 64}
     run.storage.write("sets/spatial-00000000.json", json.dumps(about).encode())
     run.storage.write(
         "sets/spatial-ffffffff.json", json.dumps(about | {"key": "sets/of-other-data"}).encode()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from ray_jobs.evaluate import MADE_OF
+from ray_jobs.evaluate_results import MADE_OF
 from scripts.results_page import FOLDER, PAGE, add, main, page
 from tests.evaluations_by_hand import hand_made_evaluation
 

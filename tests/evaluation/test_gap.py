@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import io
+import json
+
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
+from benchmarks.bias_editor import lines
+from evaluation.edit_sets import SET
 from evaluation.gap import gap
+from evaluation.results import RESULTS
+from ray_jobs.config import ConfigError
+from ray_jobs.evaluate_results import MADE_OF
+from shards.tables import from_rows, read_table
+from shards.units import Unit
+from tests.evaluations_by_hand import UNIT, hand_made_evaluation
 
 
 def drawn(
@@ -44,3 +56,46 @@ def test_gaps_of_two_editors_on_the_same_edits_are_subtracted_edit_by_edit():
 def test_few_scenes_bound_nothing():
     with pytest.raises(ValueError, match="of 10 scenes at least"):
         gap([1.0] * 20, [n < 3 for n in range(20)], [str(n) for n in range(20)])
+
+
+def test_the_table_tells_common_from_rare_and_what_mending_did(tmp_path):
+    """Two editors of 44 edits: the first makes all, the second none; every third is rare."""
+    run = hand_made_evaluation(tmp_path, edits=44)
+    made_of = json.loads(run.storage.read(MADE_OF))
+    table = read_table(run.storage, made_of["sets"]["spatial"]["key"]).to_pylist()
+    for number, row in enumerate(table):
+        row["operations"] = [row["operations"][0] | {"value": "pink" if number % 3 == 0 else "red"}]
+        row["scene_id"] = f"scene-{number}"
+    buffer = io.BytesIO()
+    pq.write_table(from_rows(table, SET), buffer)
+    run.storage.write(made_of["sets"]["spatial"]["key"], buffer.getvalue())
+    common, rare = lines(run, "first", "second", "value", {"pink"}), {"pink", "blue"}
+    assert common[0] == "44 edits, 15 of them rare"
+    assert common[2].split() == ["first", "100.0%", "100.0%", "+0.0", "(+0.0", "to", "+0.0)"]
+    assert common[4].split()[:3] == ["second", "0.0%", "0.0%"] and common[3].endswith("each training: +0.0")
+    folder = next(one["folder"] for one in made_of["results"] if one["editor"] == "first")
+    for unit in run.done(folder):  # an editor that makes only what is common
+        rows = read_table(run.storage, run.shard_key(folder, unit)).to_pylist()
+        pink = {row["pair_id"] for row in table if row["operations"][0]["value"] in rare}
+        rows = [row | {"outcome": "wrong" if row["pair_id"] in pink else "right"} for row in rows]
+        run.storage.delete(run.shard_key(folder, unit))
+        run.commit(folder, Unit("spatial_first", int(unit[-7:]), UNIT), from_rows(rows, RESULTS), {})
+    told = lines(run, "first", "second", "value", {"pink"})
+    assert told[2].split()[1:4] == ["100.0%", "0.0%", "+100.0"]
+    assert told[-1].startswith("the gap of second is smaller by +100.0 ")
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (("first", "third", "direction", {"right"}), "has no editor third"),
+        (("first", "second", "direction", {"nowhere"}), "some must be rare and some not; there are right"),
+    ],
+)
+def test_what_cannot_be_compared_is_said(tmp_path, asked, said):
+    run = hand_made_evaluation(tmp_path, edits=8)
+    with pytest.raises(ConfigError, match=said):
+        lines(run, *asked)
+    run.storage.delete(MADE_OF)
+    with pytest.raises(ConfigError, match="has no results yet"):
+        lines(run, *asked)

@@ -262,7 +262,7 @@ def test_a_set_is_skewed_on_purpose_mended_and_of_one_size(tmp_path):
     plain = SETTINGS.model_copy(update={"inverse": False, "balance": Balance()})
     whole = made(tmp_path, settings=plain)
     names = [row["language"] for row in rows(tmp_path / "data/v1.0.0", ["language"])]
-    few = {"sample": Sample(language={"vi": 0.25, "xx": 0.5})}
+    few = {"sample": Sample(language={"vi": 0.25})}
     skewed = made(tmp_path, "1.1.0", plain.model_copy(update=few))
     found = [row["language"] for row in rows(tmp_path / "data/v1.1.0", ["language"])]
     assert found.count("en") == names.count("en") and found.count("vi") == round(names.count("vi") / 4)
@@ -271,6 +271,8 @@ def test_a_set_is_skewed_on_purpose_mended_and_of_one_size(tmp_path):
         tmp_path, "1.2.0", plain.model_copy(update=few | {"balance": Balance(language=1.0), "most": 5})
     )
     found = [row["language"] for row in rows(tmp_path / "data/v1.2.0", ["language"])]
+    with pytest.raises(ConfigError, match=r"sample\.language: no pair has 'fr'; there are: en, vi"):
+        made(tmp_path, "1.3.0", plain.model_copy(update={"sample": Sample(language={"fr": 0.5})}))
     assert len(found) == 5 and mended.dropped["more_than_asked"] > 0 and mended.dropped["over_quota"] > 0
 
 

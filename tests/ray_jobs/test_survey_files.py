@@ -17,7 +17,7 @@ from evaluation.results import RESULTS
 from evaluation.survey import QUESTIONS, TRUE, tasks
 from evaluation.votes import Votes
 from ray_jobs.config import ConfigError
-from ray_jobs.evaluate import MADE_OF
+from ray_jobs.evaluate_results import MADE_OF
 from ray_jobs.survey_files import FILE, open_survey, votes_of
 from ray_jobs.survey_results import write
 from shards.run import Run
