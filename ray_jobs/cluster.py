@@ -37,6 +37,10 @@ class Cluster:
     local: bool
 
 
+# A busy machine may take longer than the half a minute that Ray gives itself to start.
+_STARTS, _SLOW = 3, "timed out during startup"
+
+
 @contextmanager
 def connected(num_cpus: int | None = None) -> Iterator[Cluster]:
     """Ray for the time of the block: the cluster of RAY_ADDRESS where set, else one of this machine's own.
@@ -58,14 +62,7 @@ def connected(num_cpus: int | None = None) -> Iterator[Cluster]:
             if address:
                 ray.init(logging_level=logging.WARNING)
             else:
-                # Workers' output lands in Ray's session folder: what people need to know travels in reports.
-                ray.init(
-                    address="local",
-                    num_cpus=num_cpus,
-                    include_dashboard=False,
-                    logging_level=logging.ERROR,
-                    log_to_driver=False,
-                )
+                _start(num_cpus)
     try:
         _configure_data()
         resources = ray.cluster_resources()
@@ -73,6 +70,28 @@ def connected(num_cpus: int | None = None) -> Iterator[Cluster]:
     finally:
         if ours:
             ray.shutdown()
+
+
+def _start(num_cpus: int | None) -> None:
+    """A Ray on this machine alone."""
+    import ray
+
+    for left in reversed(range(_STARTS)):
+        try:
+            # Workers' output lands in Ray's session folder: what people need to know travels in reports.
+            ray.init(
+                address="local",
+                num_cpus=num_cpus,
+                include_dashboard=False,
+                logging_level=logging.ERROR,
+                log_to_driver=False,
+            )
+        except Exception as error:  # Ray's own word for it
+            if _SLOW not in str(error) or not left:
+                raise
+            ray.shutdown()
+        else:
+            return
 
 
 def _configure_data() -> None:

@@ -28,11 +28,9 @@ def _work(arguments: argparse.Namespace) -> int:
     from ray_jobs.generate import execute
     from ray_jobs.recipes import routes_of_pairs
 
-    filters = _named_or_read(arguments.profile)  # before the run: it may be far away
+    named = _named_or_read(arguments.profile)  # before the run: it may be far away
     config = configuration_of(arguments.run)
-    if filters is None:
-        filters = _of_clip(arguments.profile, config)
-    config = config.model_copy(update={"filters": filters})
+    config = config.model_copy(update={"filters": _of_run(named or arguments.profile, config.filters)})
     return execute(config, lambda run: routes_of_pairs(config, run), steal=arguments.steal)
 
 
@@ -43,10 +41,13 @@ def _named_or_read(profile: str) -> Filters | None:
     return Filters() if profile == "default" else None
 
 
-def _of_clip(profile: str, config: Config) -> Filters:
-    """A CLIP profile beside the run's own limits of geometry. Raises ConfigError."""
-    values = {"profile": profile, "clip": profile, "geometry": config.filters.geometry.model_dump()}
-    return check(Filters, values, f"--profile {profile}")
+def _of_run(wanted: Filters | str, had: Filters) -> Filters:
+    """What is not said stays as the run had it. wanted: filters, or a CLIP profile's name, which says nothing of
+    geometry, nor of pairs made from words. Raises ConfigError."""
+    if isinstance(wanted, Filters):
+        return wanted if "p2p" in wanted.model_fields_set else wanted.model_copy(update={"p2p": had.p2p})
+    values = had.model_dump() | {"profile": wanted, "clip": wanted}
+    return check(Filters, values, f"--profile {wanted}")
 
 
 def configuration_of(uri: str) -> Config:

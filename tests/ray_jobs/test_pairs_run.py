@@ -167,10 +167,15 @@ def test_the_same_run_again_makes_the_same_pairs_and_another_profile_other_verdi
     profile = tmp_path / "strict.yaml"
     profile.write_text(yaml.safe_dump({"profile": "strict", "p2p": "none-such"}))
     pairs = other.current()["p2p"]["pairs"]
+    first = {row["pair_id"]: row["verdict"] for row in rows_of(other, other.current()["p2p"]["verdicts"])}
     assert main(["rejudge", "--run", other.storage.uri, "--profile", str(profile)]) == 0
     assert other.current()["p2p"]["pairs"] == pairs
     verdicts = rows_of(other, other.current()["p2p"]["verdicts"])
     assert {(row["verdict"], row["reason"]) for row in verdicts} == {("rejected", "change_unmet")}
+    # A name that says nothing of pairs made from words leaves them as the run had them.
+    assert main(["rejudge", "--run", other.storage.uri, "--profile", "default"]) == 0
+    again = rows_of(other, other.current()["p2p"]["verdicts"])
+    assert {row["pair_id"]: row["verdict"] for row in again} == first
 
 
 def test_a_pair_is_replayed_beside_what_was_stored(made, tmp_path, capsys):
