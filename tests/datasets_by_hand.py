@@ -1,4 +1,7 @@
-"""A tiny published dataset, laid by hand: two sources, three splits, small pictures, and words that mean harm."""
+"""A tiny published dataset, laid by hand: two sources, three splits, small pictures, and words that mean harm.
+
+With pairs from photos too, where they are asked for.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,11 @@ HOSTILE = (
     "```\n# a heading\n![](https://evil.example/x.png)",
     "{{ 7 * 7 }} {% raw %} $$\\frac{1}{2}$$ <!-- https://evil.example www.evil.example",
 )
-SOURCES: dict[str, Format] = {"blender": "png", "p2p": "jpeg"}
+SOURCES: dict[str, Format] = {
+    "blender": "png", "p2p": "jpeg", "coco": "webp", "open_images": "webp", "manual": "webp",
+}  # fmt: skip
+# Of each kind of photos a row in `train`, of this number, where they are asked for: edits that photos have.
+PHOTOS = {"coco": 17, "open_images": 18, "manual": 21}
 WIDTH, HEIGHT = 48, 32
 KINDS = ("move", "place", "add", "recolor")
 NOUNS, COLOURS = ("ball", "cube", "mug"), ("red", "green", "blue")
@@ -83,7 +90,7 @@ def row(number: int, source: str, split: str, inverse_of: str | None = None) -> 
     kind, language = KINDS[number % 4], ("en", "vi")[number // 4 % 2]
     before, after = picture(number), picture(number + 1)
     name = f"{source}-0000000-{number:07d}"
-    rendered = source == "blender"
+    rendered, photo = source == "blender", source in PHOTOS
     step = {
         "kind": kind, "subject": "ball-1", "direction": _DIRECTIONS[number // 4 % 4] if kind == "move" else None,
         "amount": 10.0 + number if kind == "move" else None,
@@ -93,11 +100,19 @@ def row(number: int, source: str, split: str, inverse_of: str | None = None) -> 
     pictures = [
         encode(rgb, SOURCES[source], f"{name}-{when}") for rgb, when in ((before, "before"), (after, "after"))
     ]
-    details = (
-        {"assets": {"procedural_ball": "Apache-2.0", "<b>chair</b>|": "CC-BY-4.0"}, "environments": "CC0-1.0"}
-        if rendered
-        else {"model": MODELS["diffusion"], "clip": MODELS["clip"], "edit": {"caption": {"source": "coco"}}}
-    )
+    words = HOSTILE[number % len(HOSTILE)]
+    details: dict[str, Any] = {
+        "assets": {"procedural_ball": "Apache-2.0", "<b>chair</b>|": "CC-BY-4.0"},
+        "environments": "CC0-1.0",
+    }
+    if photo:
+        details = {"photo": str(number), "file": f"{number}.jpg", "author": words, "real": "after"}
+    elif not rendered:
+        details = {
+            "model": MODELS["diffusion"],
+            "clip": MODELS["clip"],
+            "edit": {"caption": {"source": "coco"}},
+        }
 
     def things(shown: int) -> list[dict[str, Any]]:
         one = {
@@ -106,13 +121,15 @@ def row(number: int, source: str, split: str, inverse_of: str | None = None) -> 
             "mask": mask_to_rle(outline(shown)), "licence": "Apache-2.0",
             "pose": {"position": [0, 0, 0], "quaternion": [1, 0, 0, 0], "size": [1, 1, 1], "mirrored": False},
         }  # fmt: skip
+        if photo:  # nobody knows where things of photos stand, nor what they are made of
+            one |= {"pose": None, "material": None, "licence": "CC-BY-2.0"}
         return [one, one | {"id": "chair-1", "name": "chair", "color": None, "licence": "CC-BY-4.0"}]
 
     return {
         "original_image": pictures[0],
         "edited_image": pictures[1],
-        "original_prompt": f"a {COLOURS[number % 3]} {NOUNS[number % 3]} {HOSTILE[number % len(HOSTILE)]}",
-        "edit_prompt": f"{HOSTILE[number % len(HOSTILE)]} di chuyển quả bóng",
+        "original_prompt": f"a {COLOURS[number % 3]} {NOUNS[number % 3]} {words}",
+        "edit_prompt": f"{words} di chuyển quả bóng",
         "edited_prompt": f"a {NOUNS[number % 3]}",
         "pair_id": name,
         "edit_id": name,
@@ -123,23 +140,23 @@ def row(number: int, source: str, split: str, inverse_of: str | None = None) -> 
         "edit_kind": kind,
         "language": language,
         "instructions": [step | {"subject": "the ball"}],
-        "operations": [step | {"objects": []}] if rendered else None,
-        "objects_before": things(number) if rendered else None,
-        "objects_after": things(number + 1) if rendered else None,
+        "operations": [step | {"objects": []}] if rendered or photo else None,
+        "objects_before": things(number) if rendered or photo else None,
+        "objects_after": things(number + 1) if rendered or photo else None,
         "width": WIDTH,
         "height": HEIGHT,
         "image_bytes": sum(len(image["bytes"]) for image in pictures),
         "scores": {"clip_image": 0.8 + number / 200, "clip_text_after": 0.25}
-        | ({"centre_error": 0.001 * number, "change_inside": 0.2} if rendered else {}),
+        | ({"centre_error": 0.001 * number, "change_inside": 0.2} if rendered or photo else {}),
         "hashes": {
             "pixel_before": pixel_sha256(before), "pixel_after": pixel_sha256(after),
             "perceptual_before": perceptual_hash(before), "perceptual_after": perceptual_hash(after),
         },
         "seed": number,
-        "sampler": {"name": "scene", "settings": "{}"},
-        "license": "CC0-1.0 AND CC-BY-4.0" if rendered else HOSTILE[number % len(HOSTILE)],
+        "sampler": {"name": "photo" if photo else "scene", "settings": "{}"},
+        "license": "CC0-1.0 AND CC-BY-4.0" if rendered else "CC-BY-2.0" if photo else words,
         "provenance": {
-            "kind": "render" if rendered else "p2p", "config": "0123456789abcdef",
+            "kind": "render" if rendered else "photo" if photo else "p2p", "config": "0123456789abcdef",
             "details": json.dumps(details),
         },
         "inverse_of": inverse_of,
@@ -147,8 +164,8 @@ def row(number: int, source: str, split: str, inverse_of: str | None = None) -> 
     }  # fmt: skip
 
 
-def rows() -> dict[str, dict[str, list[dict[str, Any]]]]:
-    """{split: {source: rows}}. The second row of each folder undoes the first."""
+def rows(photos: bool = False) -> dict[str, dict[str, list[dict[str, Any]]]]:
+    """{split: {source: rows}}, sources by name. The second row of each undoes the first. photos: with `PHOTOS`."""
     found: dict[str, dict[str, list[dict[str, Any]]]] = {}
     number = 0
     for split, sources in ROWS.items():
@@ -159,6 +176,9 @@ def rows() -> dict[str, dict[str, list[dict[str, Any]]]]:
                 made.append(row(number, source, split, undone))
                 number += 1
             found.setdefault(split, {})[source] = made
+    if photos:
+        more = {source: [row(number, source, "train")] for source, number in PHOTOS.items()}
+        found["train"] = dict(sorted((found["train"] | more).items()))
     return found
 
 
@@ -171,10 +191,10 @@ def lay(
     return finish(dataset, manifest(files, version, name))
 
 
-def lay_tables(storage: Storage) -> list[DatasetFile]:
-    """Data files and indices, without a manifest."""
+def lay_tables(storage: Storage, photos: bool = False) -> list[DatasetFile]:
+    """Data files and indices, without a manifest. photos: as of `rows`."""
     files, index = [], defaultdict(list)
-    for split, sources in rows().items():
+    for split, sources in rows(photos).items():
         for source, some in sources.items():
             path = f"data/{source}/{split}-00000-of-00001.parquet"
             data = write_table(from_rows(some, PUBLISHED), {})

@@ -29,14 +29,15 @@ SECTIONS = {
     if blocks(text, "python")
 }
 SOURCES = get_args(get_args(get_args(Publish.model_fields["sources"].annotation)[0])[0])
-TRAIN = [one for some in rows()["train"].values() for one in some]
-EVERYTHING = [one for sources in rows().values() for some in sources.values() for one in some]
+ROWS = rows(photos=True)
+TRAIN = [one for some in ROWS["train"].values() for one in some]
+EVERYTHING = [one for sources in ROWS.values() for some in sources.values() for one in some]
 
 
 def lay_whole(root: Storage) -> Dataset:
     """With card and description, as a publisher lays it."""
     storage = root.sub("v1.0.0")
-    files = lay_tables(storage)
+    files = lay_tables(storage, photos=True)
     made = around(Dataset(storage, manifest(files)), CardText("Demo", licence="CC0-1.0", date="2026-11-26"))
     files += [put(storage, path, data) for path, data in made.items()]
     return finish(root, manifest(files))
@@ -139,7 +140,7 @@ def test_duckdb_over_s3(place):
 
 def test_one_picture():
     found = run("One picture out of many")
-    (first, _) = rows()["test"]["blender"]
+    (first, _) = ROWS["test"]["blender"]
     assert np.array_equal(np.asarray(found["picture"]), picture(first["seed"] + 1))
 
 
@@ -153,7 +154,8 @@ def test_ray_data(place):
 def test_torch_from_tars():
     found = run("PyTorch, from tar files")
     assert found["before"].shape == found["after"].shape == (4, 3, 256, 256)
-    assert set(found["prompts"]) <= {one["edit_prompt"] for one in TRAIN}
+    every = sorted(words for _, _, words in found["pairs"])  # whatever files its pictures are in
+    assert every == sorted(one["edit_prompt"] for one in TRAIN) and set(found["prompts"]) <= set(every)
     assert 0 <= found["before"].min() < found["before"].max() <= 1
 
 
@@ -183,7 +185,7 @@ def test_columns_are_what_that_script_takes():
 
 def test_masks(capsys):
     found = run("Masks")
-    (first, _) = rows()["test"]["blender"]
+    (first, _) = ROWS["test"]["blender"]
     assert np.array_equal(found["shape"], outline(first["seed"]))
     assert found["thing"]["name"] == row(first["seed"], "blender", "test")["objects_before"][0]["name"]
 
@@ -207,5 +209,4 @@ def test_sources_are_named_as_they_are_in_the_data():
     found = duckdb.sql("SELECT DISTINCT source FROM 'datasets/demo/v1.0.0/data/*/*.parquet'").fetchall()
     (sentence,) = re.findall(r"`source` is how pairs were made: ([^.]+)\.", PAGE)
     named = set(re.findall(r"`(\w+)`", sentence))
-    assert {source for (source,) in found} <= named
-    assert named == set(SOURCES)
+    assert {source for (source,) in found} == named == set(SOURCES)

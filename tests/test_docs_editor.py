@@ -10,7 +10,6 @@ from evaluation.benchmarks import READERS
 from evaluation.results import RESULTS
 from ray_jobs.config_evaluate import AnyEditor, EditSet, EvaluateConfig
 from ray_jobs.config_train import TrainConfig
-from ray_jobs.finetune_llm import FinetuneConfig
 from tests.pages import PAGES, names, section, table
 
 
@@ -26,20 +25,6 @@ def keys(model: type[BaseModel], before: str = "") -> set[str]:
 def test_keys_are_those_of_the_configuration():
     rows = table(section(PAGES["docs/editor.md"], "Training"))
     assert {name for row in rows for name in names(row[0])} == keys(TrainConfig)
-
-
-def test_keys_of_the_language_models_training_are_those_of_its_configuration():
-    text = section(PAGES["docs/operations.md"], "finetune-llm")
-    rows = table(text[text.index("| key |") :])
-    stock = "composed.stock"  # has keys of its own, as those of captions
-    wanted = [stock if name.startswith(stock) else name for name in keys(FinetuneConfig)]
-    assert {name for row in rows for name in names(row[0])} == set(wanted)
-    for row in rows:
-        for name, default in zip(names(row[0]), names(row[1]), strict=False):
-            value: object = FinetuneConfig(out="o", model="m")
-            for part in name.split("."):
-                value = getattr(value, part)
-            assert default == str(value).lower(), name
 
 
 def test_keys_of_an_evaluation_are_those_of_its_configuration():

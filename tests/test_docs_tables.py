@@ -22,16 +22,23 @@ from filters.weights import ClipWeights
 from ray_jobs import report_page
 from ray_jobs.config import Config, Pool, load
 from ray_jobs.config_publish import Publish
+from ray_jobs.finetune_llm import FinetuneConfig
 from ray_jobs.recipes import routes
 from shards.columns import columns, index_columns, type_name
 from shards.dataset import DatasetFile, Manifest
-from shards.schema import INDEX, PAIRS, PUBLISHED, SCORES, VERDICTS
+from shards.schema import CAPTIONS, EDIT_VERDICTS, EDITS, INDEX, PAIRS, PUBLISHED, SCORES, VERDICTS
 from shards.webdataset import Export, Tar
 from spatial.instruction import KINDS
 from tests.pages import FORMAT, OPERATIONS, PAGES, ROOT, names, section, table
 
 
-@pytest.mark.parametrize(("title", "schema"), [("Pairs", PAIRS), ("Scores", SCORES), ("Verdicts", VERDICTS)])
+@pytest.mark.parametrize(
+    ("title", "schema"),
+    [
+        ("Pairs", PAIRS), ("Scores", SCORES), ("Verdicts", VERDICTS),
+        ("Captions", CAPTIONS), ("Edits", EDITS), ("Verdicts on edits", EDIT_VERDICTS),
+    ],
+)  # fmt: skip
 def test_columns_are_those_of_the_schema(title, schema):
     documented = [(names(row[0])[0], row[1]) for row in table(section(FORMAT, title))]
     assert documented == [(field.name, type_name(field.type)) for field in schema]
@@ -181,6 +188,13 @@ def test_keys_of_publishing_and_defaults_are_those_of_the_code():
         (names(row[0])[0], row[1]) for row in table(section(PAGES["docs/publish.md"], "Configuration"))
     ]
     assert documented == list(keys(Publish))
+
+
+def test_keys_of_the_language_models_training_and_defaults_are_those_of_the_code():
+    options, found, rows = section(OPERATIONS, "finetune-llm").partition("| key |")
+    assert "| option |" in options and found
+    documented = [(names(row[0])[0], row[1]) for row in table(found + rows)]
+    assert documented == list(keys(FinetuneConfig))
 
 
 def clip_model(folder: Path, weights: bytes = b"weights") -> Path:
