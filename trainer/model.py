@@ -19,6 +19,7 @@ from diffusers.models.attention_processor import AttnProcessor2_0
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from trainer.compact import packed, unpacked
 from trainer.features import features, features_width
 from trainer.geometry import Truth
 from trainer.paste import Pasting, Shown
@@ -174,8 +175,9 @@ class SpatialEditor(nn.Module):
         more, self._features = self.spatial.shares(self._features), None
         return predicted, more
 
-    def save(self, folder: Path) -> None:
-        """`unet` as diffusers loads it, and `spatial` beside it; of the plain editor the first alone."""
+    def save(self, folder: Path, compact: bool = False) -> None:
+        """`unet` as diffusers loads it, and `spatial` beside it; of the plain editor the first alone. compact: to be
+        carried about, not to go on learning from: the first in float16, the second as `trainer.compact` packs it."""
         weights = {name: value.contiguous() for name, value in self.unet.state_dict().items()}
         spatial = {
             f"encoder.{n}": v.contiguous()
@@ -183,6 +185,8 @@ class SpatialEditor(nn.Module):
         }
         for name in [name for name in weights if ".processor." in name]:
             spatial[f"unet.{name}"] = weights.pop(name)
+        if compact:
+            weights, spatial = {name: value.half() for name, value in weights.items()}, packed(spatial)
         (folder / UNET).mkdir(parents=True, exist_ok=True)
         save_file(weights, folder / UNET / _WEIGHTS, metadata={"format": "pt"})
         self.unet.save_config(folder / UNET)
@@ -212,7 +216,10 @@ class SpatialEditor(nn.Module):
             return cls(unet, None)
         config = json.loads((folder / SPATIAL / _CONFIG).read_text())
         editor = cls(unet, Parts(**config["parts"]), config["token_width"], pasting)
-        weights = load_file(folder / SPATIAL / _WEIGHTS)
+        try:
+            weights = unpacked(load_file(folder / SPATIAL / _WEIGHTS))
+        except ValueError as error:
+            raise OSError(f"{folder / SPATIAL}: {error}") from None
         own = {
             name.removeprefix("encoder."): value
             for name, value in weights.items()

@@ -52,6 +52,8 @@ def parser() -> argparse.ArgumentParser:
     unclip.add_argument("--hours", type=float, help="stop after so long; the same line goes on later")
     unclip.add_argument("--steps", type=int, help="of 16 pictures each; default: the whole recipe's")
     unclip.add_argument("--threads", type=int, default=2, help="CPU threads (%(default)s)")
+    editor = commands.add_parser("editor", help="make a trained editor small and put it beside the models")
+    editor.add_argument("--trained", type=Path, required=True, help="a folder that `train` left")
     commands.add_parser("export", help="write what is trained to models/starter/weights")
     measure = commands.add_parser(
         "measure", help="measure exported models on held-out scenes; writes their cards"
@@ -131,6 +133,8 @@ def _recipe(options: argparse.Namespace) -> int:
         elif options.command == "unclip":
             seconds = None if options.hours is None else options.hours * 3600
             recipes.unclip(cache, options.dataset, options.out, options.steps, seconds, options.threads)
+        elif options.command == "editor":
+            recipes.editor(options.trained)
         elif options.command == "tokenizer":
             recipes.tokenizer(cache)
         elif options.command == "export":

@@ -172,6 +172,14 @@ def export(cache: Path) -> None:
         print(f"export: {WEIGHTS / 'clip'}")
 
 
+def editor(trained: Path) -> None:
+    """Puts the editor that `train` left beside the models. Raises OSError, ValueError."""
+    from models.starter.editor import carry
+
+    carry(trained, WEIGHTS / "diffusion", WEIGHTS / "editor")
+    print(f"editor: {WEIGHTS / 'editor'}")
+
+
 def measure(cache: Path, model: str, threads: int) -> None:
     """Figures of an exported model on held-out scenes, beside its weights; its card; pictures to look at."""
     import torch

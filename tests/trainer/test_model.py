@@ -43,6 +43,24 @@ def test_loaded_again_it_says_the_same(tmp_path, parts):
     assert (tmp_path / SPATIAL).exists() == (parts is not None)
 
 
+def test_carried_about_it_says_nearly_the_same(tmp_path):
+    inputs, words, phrases = batch()
+    editor = opened(tiny_editor(Parts()))
+    editor.save(tmp_path / "whole")
+    editor.save(tmp_path / "compact", compact=True)
+    again = SpatialEditor.load(tmp_path / "compact", pasting()).eval()
+    with torch.no_grad():
+        wanted = editor(*inputs, editor.context(words, phrases, inputs[3]))
+        found = again(*inputs, again.context(words, phrases, inputs[3]))
+    assert (found - wanted).square().mean() < 1e-4 * wanted.square().mean()
+    assert {value.dtype for value in again.parameters()} == {torch.float32}
+    sizes = [
+        sum(file.stat().st_size for file in (tmp_path / name / SPATIAL).glob("*.safetensors"))
+        for name in ("whole", "compact")
+    ]
+    assert sizes[1] < 0.35 * sizes[0]
+
+
 def test_layers_that_do_not_fit_the_weights_are_named(tmp_path):
     tiny_editor(Parts()).save(tmp_path)
     file = tmp_path / SPATIAL / "diffusion_pytorch_model.safetensors"
