@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.metrics import structural_similarity
 
+from evaluation.left_open import any_colour, any_of
 from evaluation.spatial import Thing, match, things_of
 from shards.images import Pixels, rle_to_mask
 from spatial.instruction import CAMERA_KINDS
@@ -74,7 +75,7 @@ def kept(row: Mapping[str, Any], found: Sequence[Thing] = ()) -> NDArray[np.bool
     named = {str(name) for step in steps for name in _named(step) if name}
     if not named:  # the whole picture in a mirror
         return None
-    named |= _alike(row, steps)
+    named |= _alike(row, steps) | any_of(row)
     shape = (int(row["height"]), int(row["width"]))
     changed = np.zeros(shape, np.uint8)
     for when in ("objects_before", "objects_after"):
@@ -83,7 +84,7 @@ def kept(row: Mapping[str, Any], found: Sequence[Thing] = ()) -> NDArray[np.bool
                 if thing["mask"] is None:
                     return None
                 changed |= rle_to_mask(thing["mask"]).astype(np.uint8)
-    for name, thing in match(things_of(row["objects_after"]), found).items():
+    for name, thing in match(things_of(row["objects_after"]), found, any_colour(row)).items():
         if name in named:
             x0, y0, x1, y1 = np.clip(thing.box, 0, [*shape[::-1], *shape[::-1]])
             changed[int(y0) : int(np.ceil(y1)), int(x0) : int(np.ceil(x1))] = 1

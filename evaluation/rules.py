@@ -13,7 +13,8 @@ from pathlib import Path
 
 _ROOT = Path(__file__).parent.parent
 JUDGING = (
-    "evaluation/spatial.py", "evaluation/floor.py", "evaluation/preserved.py", "evaluation/results.py",
+    "evaluation/spatial.py", "evaluation/left_open.py", "evaluation/floor.py", "evaluation/preserved.py",
+    "evaluation/results.py", "spatial/expressions.py",
     "evaluation/stage.py", "filters/reader.py", "filters/reader_net.py", "spatial/geometry.py", "spatial/relations.py",
 )  # fmt: skip
 CHOOSING = (
@@ -30,7 +31,7 @@ _OURS = (
     *(
         f"trainer/{name}.py"
         for name in (
-            "pipeline", "guidance", "model", "features", "processor", "spatial_attention", "words", "maps", "geometry",
+            "pipeline", "guidance", "model", "compact", "features", "processor", "spatial_attention", "words", "maps", "geometry",
             "landing", "outline", "brought", "retouch", "paste", "objective", "frozen",
         )
     ),

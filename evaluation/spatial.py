@@ -6,8 +6,7 @@ instruction puts them, all others where they were. Nothing is asked of the edito
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from evaluation.floor import camera_of, related
+from evaluation.left_open import any_colour, any_of
 from filters.reader import Sighting
 from spatial.geometry import region_of
 from spatial.instruction import CAMERA_KINDS
@@ -25,6 +25,7 @@ UNNAMED = 0.03  # of the width: and one that the instruction does not name
 AREA = 0.15  # of the square root of a box's area
 YAW = 22.5  # degrees
 VAGUE = (0.02, 0.15)  # of the width: how far "a little to the left" goes
+ASIDE = 1.0  # of the way ahead, or `NAMED` where that is more: how far such a thing may go to a side
 NOT_SPATIAL = frozenset({"lighting", "background", "style", "replace"})
 """Kinds of which a reader of things and places cannot say whether they happened; only what stays is judged."""
 
@@ -99,13 +100,14 @@ def judge(
     row's. yaws: how named things should be turned, by id, degrees as the reader says them. tolerance: how far a named
     thing may be off, of the width; another one than `NAMED` is for curves of success against it."""
     before = {thing.id: thing for thing in things_of(row["objects_before"])}
-    wanted = things_of(row["objects_after"])
-    if Counter((t.kind, t.color) for t in wanted) != Counter((t.kind, t.color) for t in found):
+    free = any_colour(row)
+    wanted = _remaining(row, before, things_of(row["objects_after"]), found)
+    matched = match(wanted, found, free)
+    if len(matched) != len(wanted) or len(wanted) != len(found):
         return Outcome("other_things")
-    matched = match(wanted, found)
     width, height = int(row["width"]), int(row["height"])
     steps: list[Row] = list(row["operations"] or ())
-    named = {name for step in steps for name in _named(step)} & matched.keys()
+    named = ({name for step in steps for name in _named(step)} & matched.keys()) - any_of(row)
     everything = bool({step["kind"] for step in steps} & (CAMERA_KINDS | {"mirror"})) and not named
     for thing in wanted:
         if not everything and thing.id not in named and _off(thing, matched[thing.id], width) > UNNAMED:
@@ -130,16 +132,36 @@ def judge(
     return Outcome(None, off)
 
 
-def match(wanted: Sequence[Thing], found: Sequence[Thing]) -> dict[str, Thing]:
-    """What is found for each wanted thing, of the same kind and colour, so that the distances are least in all."""
+def match(wanted: Sequence[Thing], found: Sequence[Thing], free: Collection[str] = ()) -> dict[str, Thing]:
+    """What is found for each wanted thing, of the same kind and colour, so that as many as can be are found, and the
+    distances are least in all. free: ids of things that may have any colour."""
     matched: dict[str, Thing] = {}
-    for look in {(thing.kind, thing.color) for thing in wanted}:
-        ours = [thing for thing in wanted if (thing.kind, thing.color) == look]
-        theirs = [thing for thing in found if (thing.kind, thing.color) == look]
+    for kind in {thing.kind for thing in wanted}:
+        ours = [thing for thing in wanted if thing.kind == kind]
+        theirs = [thing for thing in found if thing.kind == kind]
+        if not theirs:
+            continue
         far = np.array([[float(np.linalg.norm(a.centre - b.centre)) for b in theirs] for a in ours])
-        for row, column in zip(*linear_sum_assignment(far), strict=True):
-            matched[ours[row].id] = theirs[column]
+        other = np.array([[a.id not in free and a.color != b.color for b in theirs] for a in ours])
+        never = 1 + far.sum()  # more than all distances together
+        for row, column in zip(*linear_sum_assignment(np.where(other, never, far)), strict=True):
+            if not other[row, column]:
+                matched[ours[row].id] = theirs[column]
     return matched
+
+
+def _remaining(
+    row: Row, before: Mapping[str, Thing], after: tuple[Thing, ...], found: Sequence[Thing]
+) -> tuple[Thing, ...]:
+    """What is to be there. Where fewer of some are to remain, whichever: those that are found, where they were."""
+    some = any_of(row)
+    pool = [thing for thing in before.values() if thing.id in some]
+    if not pool:
+        return after
+    left = match(pool, found)
+    if len(left) != sum(thing.id in some for thing in after):
+        return after
+    return (*(thing for thing in after if thing.id not in some), *(before[name] for name in left))
 
 
 def _named(step: Row) -> set[str]:
@@ -170,6 +192,8 @@ def _step(
     kind, name, (width, height) = step["kind"], str(step["subject"] or ""), size
     if kind in NOT_SPATIAL or kind in CAMERA_KINDS:
         return _sized(wanted, matched, before) if kind == "zoom" else None
+    if kind == "add":
+        return _added(step, final, matched, row, size)
     if name not in matched or name not in wanted:
         return None  # gone, as it should be: the things that are there were counted
     found, target, start = matched[name], wanted[name], before.get(name)
@@ -178,17 +202,7 @@ def _step(
     if kind == "place" and final:
         return None if region_of(found.centre, width, height) == step["region"] else "wrong_region"
     if kind == "relate" and final and words.get("amount") is None and step["reference"] in matched:
-        others = [matched[str(step[key])] for key in ("reference", "reference2") if step[key] in matched]
-        boxes = [other.box for other in others]
-        return (
-            None
-            if related(step["relation"], found.box, boxes, camera_of(row["camera_after"]))
-            else "wrong_relation"
-        )
-    if kind == "add":
-        if step["region"] and region_of(found.centre, width, height) != step["region"]:
-            return "wrong_region"
-        return None
+        return None if _related(step, found, matched, row) else "wrong_relation"
     if kind == "material":
         return None if found.material == target.material else "wrong_material"
     if kind in ("remove", "duplicate", "count", "recolor"):
@@ -208,6 +222,31 @@ def _step(
     return None
 
 
+def _added(
+    step: Row, final: bool, matched: Mapping[str, Thing], row: Row, size: tuple[int, int]
+) -> str | None:
+    """All that were added, one or several, are where the words put them."""
+    for name in map(str, step["objects"] or ()):
+        if name not in matched or not final:
+            continue
+        if step["region"] and region_of(matched[name].centre, *size) != step["region"]:
+            return "wrong_region"
+        if (
+            step["relation"]
+            and step["reference"] in matched
+            and not _related(step, matched[name], matched, row)
+        ):
+            return "wrong_relation"
+    return None
+
+
+def _related(step: Row, found: Thing, matched: Mapping[str, Thing], row: Row) -> bool:
+    others = [matched[str(step[key])] for key in ("reference", "reference2") if step[key] in matched]
+    return related(
+        step["relation"], found.box, [other.box for other in others], camera_of(row["camera_after"])
+    )
+
+
 def _vague(found: Thing, target: Thing, start: Thing, words: Row, width: int) -> str | None:
     """ "A little to the left": that way, and neither nothing nor across the room. Where words name no side, as towards
     another thing, the way is the target's."""
@@ -215,7 +254,7 @@ def _vague(found: Thing, target: Thing, start: Thing, words: Row, width: int) ->
     way = _AXES.get(str(words.get("direction")))
     ahead = np.array(way, np.float64) if way is not None else target.centre - start.centre
     along = float(went @ ahead / max(1e-6, float(np.linalg.norm(ahead))))
-    if along <= 0:
+    if along <= 0 or float(np.linalg.norm(went)) > float(np.hypot(along, max(ASIDE * along, NAMED))):
         return "wrong_way"
     if words.get("vagueness") is None:  # "move it left": how far is left open
         return None if along >= VAGUE[0] else "wrong_extent"

@@ -166,6 +166,61 @@ def test_what_is_removed_is_gone_and_what_is_added_is_there():
     assert says(add, BALL, CAT, moved(new, 100)) == "wrong_region" and says(add, BALL, CAT) == "other_things"
 
 
+def counted(after: list[dict[str, Any]], subject: str, kind: str = "count", **done: Any) -> dict[str, Any]:
+    before = [BALL, CAT, GREEN]
+    new = [one["id"] for one in after if one not in before]
+    gone = [one["id"] for one in before if one not in after]
+    pair = row(kind, after, before, said={"subject": subject}, subject=None, objects=new + gone, **done)
+    return pair | {"language": "en"}
+
+
+GREEN = thing("ball-2", 100, 40, color="green")
+PINK = thing("ball-3", 150, 60, color="pink")
+
+
+def test_a_colour_that_is_not_said_is_free_and_one_that_is_said_is_not():
+    for kind in ("add", "count"):
+        free = counted([BALL, CAT, GREEN, PINK], "balls", kind)
+        assert says(free, BALL, CAT, GREEN, PINK) is None
+        assert says(free, BALL, CAT, GREEN, {**PINK, "color": "red"}) is None  # as one that was there
+        assert (
+            says(free, BALL, CAT, PINK, {**GREEN, "color": "red"}) == "other_things"
+        )  # the green one changed
+        assert says(free, BALL, CAT, GREEN, {**PINK, "name": "cube"}) == "other_things"
+        assert says(free, BALL, CAT, GREEN) == "other_things"
+        said = counted([BALL, CAT, GREEN, PINK], "pink balls", kind)
+        assert says(said, BALL, CAT, GREEN, {**PINK, "color": "red"}) == "other_things"
+
+
+def test_where_fewer_are_to_remain_any_may_go_and_the_others_stay():
+    fewer = counted([BALL, CAT], "balls")
+    assert says(fewer, BALL, CAT) is None and says(fewer, GREEN, CAT) is None
+    assert says(fewer, moved(GREEN, 30), CAT) == says(fewer, moved(BALL, 30), CAT) == "unnamed_moved"
+    assert says(fewer, BALL, GREEN) == says(fewer, BALL, GREEN, CAT) == "other_things"
+    red = counted([BALL, CAT], "red balls")  # of which there is one, and nothing is to be done
+    assert says(red, GREEN, CAT) == "other_things"
+
+
+def test_several_that_are_added_and_relations_are_looked_at():
+    some = [thing(f"cube-{n}", x, 40, kind="cube") for n, x in ((1, 30), (2, 60))]
+    pair = counted([BALL, CAT, GREEN, *some], "cubes", "add", region="upper-left")
+    assert says(pair, BALL, CAT, GREEN, *some) is None
+    assert says(pair, BALL, CAT, GREEN, some[0], moved(some[1], 120)) == "wrong_region"
+    beside = counted(
+        [BALL, CAT, GREEN, thing("cube-1", 60, 150, kind="cube")], "cube", "add", reference="cat-1",
+        relation="left_of",
+    )  # fmt: skip
+    assert says(beside, BALL, CAT, GREEN, thing("c", 60, 150, kind="cube")) is None
+    assert says(beside, BALL, CAT, GREEN, thing("c", 190, 150, kind="cube")) == "wrong_relation"
+
+
+def test_a_vague_move_goes_ahead_more_than_aside():
+    pair = row("move", [moved(BALL, 16), CAT], said={"direction": "right"}, direction="right")
+    assert says(pair, moved(BALL, 60, 50), CAT) is None
+    assert says(pair, moved(BALL, 16, 60), CAT) == "wrong_way"
+    assert says(pair, moved(BALL, 5, 9), CAT) is None  # within what a place may be off
+
+
 def test_turns_count_where_they_can_be_seen():
     pair = row("rotate", [CAT, BALL], subject="cat-1", amount=90.0)
     (cat, ball) = things_of([CAT, BALL])
