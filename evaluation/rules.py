@@ -31,8 +31,8 @@ _OURS = (
     *(
         f"trainer/{name}.py"
         for name in (
-            "pipeline", "guidance", "model", "compact", "features", "processor", "spatial_attention", "words", "maps", "geometry",
-            "landing", "outline", "brought", "retouch", "paste", "objective", "frozen",
+            "pipeline", "guidance", "model", "compact", "features", "processor", "spatial_attention", "words", "maps",
+            "geometry", "landing", "outline", "brought", "retouch", "paste", "objective", "frozen",
         )
     ),
 )  # fmt: skip
