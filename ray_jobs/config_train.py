@@ -75,6 +75,7 @@ class Learn(Model):
     rate: PositiveFloat = 1e-4
     spatial: PositiveFloat = 3.0
     warmup: Annotated[int, Field(ge=0)] = 200
+    fall: Annotated[float, Field(ge=0, le=1)] = 0.2
     decay: Annotated[float, Field(ge=0)] = 0.01
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.999
     clip: PositiveFloat = 1.0

@@ -332,8 +332,8 @@ def settings_of(config: TrainConfig) -> LearnSettings:
         shuffled=learn.shuffled,
     )
     return LearnSettings(
-        learn.samples, learn.find, learn.rate, learn.spatial, learn.warmup, learn.decay, learn.ema, learn.clip,
-        learn.accumulate, learn.every, config.seed, learn.bf16, learn.recompute, learn.lora, step,
+        learn.samples, learn.find, learn.rate, learn.spatial, learn.warmup, learn.fall, learn.decay, learn.ema,
+        learn.clip, learn.accumulate, learn.every, config.seed, learn.bf16, learn.recompute, learn.lora, step,
     )  # fmt: skip
 
 

@@ -47,17 +47,19 @@ class Diverged(Exception):
 @dataclass(frozen=True, slots=True)
 class LearnSettings:
     """samples: examples to learn from in all, over all ranks. find: with the first of them, as many, the encoder alone
-    learns to find (`trainer.finding`). rate: the learning rate after `warmup` steps. spatial:
-    what the rate of the spatial layers is times that, since they begin at random. ema: decay of the averaged weights.
-    clip: of the gradient's norm. accumulate: batches a step. every: steps between checkpoints. bf16: arithmetic in
-    bfloat16, weights and sums stay in float32. recompute: activations of the UNet anew in the backward pass (gradient
-    checkpointing): less memory, more time. lora: the rank of adapters, as `trainer.lora`; None for all weights."""
+    learns to find (`trainer.finding`). rate: the learning rate after `warmup` steps. fall: the share of `samples`, the
+    last of them, over which it falls to nothing. spatial: what the rate of the spatial layers is times that, since they
+    begin at random. ema: decay of the averaged weights. clip: of the gradient's norm, of the spatial layers and of all
+    others each. accumulate: batches a step. every: steps between checkpoints. bf16: arithmetic in bfloat16, weights and
+    sums stay in float32. recompute: activations of the UNet anew in the backward pass (gradient checkpointing): less
+    memory, more time. lora: the rank of adapters, as `trainer.lora`; None for all weights."""
 
     samples: int
     find: int = 0
     rate: float = 1e-4
     spatial: float = 3.0
     warmup: int = 200
+    fall: float = 0.2
     decay: float = 0.01
     ema: float = 0.999
     clip: float = 1.0
@@ -262,7 +264,9 @@ class Learner:
         """One step by the mean over all examples of all ranks."""
         settings, step = self.settings, self.progress.step
         since = step if finding else step - self.progress.found  # what edits begins anew
-        rate = settings.rate * min(1.0, (since + 1) / max(1, settings.warmup))
+        if since == 0 and self.progress.found and not finding:
+            self._optimizer.state.clear()  # of another loss, which counts a twentieth from now on
+        rate = settings.rate * min(1.0, (since + 1) / max(1, settings.warmup), self._left(seen))
         if finding and self.parallel.ranks > 1 and not self.parallel.sharded:
             for value in self._learned.values():
                 if value.grad is not None and not value.grad.any():
@@ -273,7 +277,10 @@ class Learner:
         fast = None if self.parallel.sharded else True  # torch's own choice for shares
         gradients = [value.grad for value in self._learned.values() if value.grad is not None]
         torch._foreach_mul_(gradients, self.parallel.ranks / max(1, seen))
-        nn.utils.clip_grad_norm_(self._learned.values(), settings.clip, foreach=fast)
+        for (
+            group
+        ) in self._optimizer.param_groups:  # what is large in one is not to make the other's steps small
+            nn.utils.clip_grad_norm_(group["params"], settings.clip, foreach=fast)
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
         decay = min(settings.ema, (1 + step) / (10 + step))
@@ -281,6 +288,11 @@ class Learner:
             average = [self._average[name] for name in self._learned]
             torch._foreach_lerp_(average, [value.detach() for value in self._learned.values()], 1 - decay)
         return rate
+
+    def _left(self, seen: int) -> float:
+        """What share of the rate the end leaves. seen: examples of this step, which are counted already."""
+        last = self.settings.fall * self.settings.samples
+        return max(0, self.settings.samples - self.progress.seen + seen) / last if last else 1.0
 
     def average(self) -> SpatialEditor | None:
         """An editor of the averaged weights, adapters merged, to be used until the next step. All ranks take part, the

@@ -138,6 +138,8 @@ def test_only_the_encoder_learns_to_find_and_then_all_of_it_to_edit(frozen, data
     assert lines[first - 1].seen >= 20 > lines[first - 2].seen
     assert more.progress.found == first and lines[first].loss > 0
     assert lines[first].rate < lines[first - 1].rate  # what edits is warmed up, too
+    states = more._optimizer.state.values()  # what was learned of another loss's size is forgotten
+    assert {int(state["step"]) for state in states} == {len(lines) - first}
     assert not torch.equal(more.editor.state_dict()["unet.conv_in.weight"], before["unet.conv_in.weight"])
 
 

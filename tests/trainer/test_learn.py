@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter
 from dataclasses import replace
@@ -94,6 +95,26 @@ def test_every_row_is_learned_from_once_an_epoch_across_checkpoints(frozen, data
     run(again, dataset)
     assert Counter(seen) == Counter(f"blender-0000000-{n:07d}" for n in range(ROWS))
     assert again.progress == Progress(step=4, seen=ROWS, epoch=1)
+
+
+def test_the_rate_rises_stays_and_falls_to_the_end(frozen, dataset):
+    settings = LearnSettings(samples=48, rate=1e-3, warmup=3, fall=0.5, every=100, seed=5)
+    rates = [line.rate for line in run(learner(frozen, settings), dataset)]
+    half = len(rates) // 2
+    assert rates[:3] == pytest.approx([1e-3 / 3, 2e-3 / 3, 1e-3])
+    assert rates[2:half] == pytest.approx([1e-3] * (half - 2)) and 0 < rates[-1] < 2e-4
+    assert all(later < sooner for sooner, later in itertools.pairwise(rates[half + 1 :]))
+
+
+def test_a_large_gradient_of_the_spatial_layers_leaves_the_steps_of_the_unet_as_they_are(frozen, dataset):
+    one = learner(frozen)
+    unet = {name: value for name, value in one.editor.named_parameters() if not is_spatial(name)}
+    for name, value in one.editor.named_parameters():
+        value.grad = torch.full_like(value, 1e6 if is_spatial(name) else 1e-8)
+    kept = []
+    one._optimizer.step = lambda: kept.append({name: value.grad.clone() for name, value in unet.items()})
+    one._update(1, False)
+    assert all(torch.allclose(grad, torch.full_like(grad, 1e-8)) for grad in kept[0].values())
 
 
 def test_the_average_follows_and_is_what_is_given_away(frozen, dataset, tmp_path):
