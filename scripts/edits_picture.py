@@ -8,10 +8,13 @@ Of each kind the first that is right and the first that is wrong, in the order o
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+from PIL import Image
 
 from ray_jobs.config import ConfigError
 from ray_jobs.edit_sheet import Tried, edit_sheet
@@ -28,7 +31,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     options.add_argument("--evaluation", required=True, metavar="URI", help="what `evaluate` left")
     options.add_argument("--editor", default="full", metavar="NAME")
-    options.add_argument("--out", default="docs/edits.png", metavar="FILE", type=Path)
+    options.add_argument("--out", default="docs/edits.jpg", metavar="FILE", type=Path)
     arguments = options.parse_args()
     run = Run.open(open_storage(arguments.evaluation))
     try:
@@ -46,7 +49,8 @@ def main() -> None:
     )
     edits = read_table(run.storage, made_of["sets"][mine[0]["set"]]["key"], _PICTURES).to_pylist()
     tried = shown(rows, {edit["pair_id"]: edit for edit in edits})
-    arguments.out.write_bytes(edit_sheet(tried, columns=4))
+    sheet = Image.open(io.BytesIO(edit_sheet(tried, columns=4))).convert("RGB")
+    sheet.save(arguments.out, quality=86, optimize=True)
     print(f"{arguments.out}: {len(tried)} edits, {arguments.out.stat().st_size / 1e6:.1f} MB")
 
 
