@@ -24,6 +24,9 @@ def carry(trained: Path, diffusion: Path, folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     editor.save(folder, compact=True)
+    config = folder / "unet" / "config.json"
+    said = {name: value for name, value in json.loads(config.read_text()).items() if name != "_name_or_path"}
+    config.write_text(json.dumps(said, indent=2) + "\n")  # where it was trained is nobody's concern
     for name in SHARED:
         (folder / name).symlink_to(os.path.relpath(diffusion / name, folder), target_is_directory=True)
     shutil.copytree(trained / "scheduler", folder / "scheduler")
@@ -50,7 +53,7 @@ from trainer.pipeline import Sampling, SpatialPixPipeline
 
 pipeline = SpatialPixPipeline.from_pretrained("models/starter/weights/editor")
 edited = pipeline(np.asarray(Image.open("picture.png").convert("RGB")), "move the ball 20% to the right",
-                  sampling=Sampling(steps=12, text=1.5, image=1.2, sharp=4.0))
+                  sampling=Sampling(steps=12, text=3.0, image=1.2, sharp=4.0))
 ```
 
 - Files: `unet` (float16, as diffusers loads it), `spatial` (int8 with a scale a row), `scheduler`; autoencoder, text

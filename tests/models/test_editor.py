@@ -40,6 +40,7 @@ def test_it_edits_as_the_whole_one_does_and_is_small(trained, tmp_path):
     assert sum(path.stat().st_size for path in files) < 16e6
     assert max(path.stat().st_size for path in files) < 15 * 2**20
     assert all((tmp_path / "editor" / name).is_symlink() for name in SHARED)
+    assert "_name_or_path" not in (tmp_path / "editor/unet/config.json").read_text()
     picture = np.random.default_rng(0).integers(0, 255, (128, 128, 3), np.uint8)
     said = "move the red ball 10% to the right"
     pair = [
