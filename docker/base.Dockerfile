@@ -1,5 +1,5 @@
 # What every node has: Ray, the project, storage. The head runs this one; the roles build on it.
-#   docker build -f docker/base.Dockerfile -t REGISTRY/spatialpix-base:0.1.0 .
+#   docker build -f docker/base.Dockerfile --build-arg COMMIT=$(git rev-parse HEAD) -t REGISTRY/spatialpix-base:0.1.0 .
 FROM python:3.11.13-slim-bookworm
 
 # bash, ssh's rsync and procps are what Ray's launcher calls inside; git and a compiler are not needed.
@@ -19,5 +19,8 @@ ENV UV_SYSTEM_PYTHON=1 UV_NO_CACHE=1 UV_CONSTRAINT=/opt/spatialpix/requirements/
 RUN uv pip install -r pyproject.toml
 COPY . .
 RUN uv pip install --no-deps . && chown -R ray:ray /opt/spatialpix
+# Runs say which code made them; there is no repository in here to ask.
+ARG COMMIT=
+ENV SPATIALPIX_COMMIT=${COMMIT}
 USER ray
 WORKDIR /home/ray

@@ -60,7 +60,8 @@ def connected(num_cpus: int | None = None) -> Iterator[Cluster]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
             if address:
-                ray.init(logging_level=logging.WARNING)
+                # Workers' lines stay on their nodes here, too: those of hundreds would drown the driver's.
+                ray.init(logging_level=logging.WARNING, log_to_driver=False)
             else:
                 _start(num_cpus)
     try:

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+)
 from pydantic_core import ErrorDetails
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -20,8 +29,33 @@ class ConfigError(ValueError):
     """The configuration cannot be used; the message is one line that names the key and what is allowed."""
 
 
+_WITH_SECRET = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://[^/?#\s]*@")
+
+
 class Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _no_secrets(cls, value: Any) -> Any:
+        """What is here is written into run folders, and shown by reports."""
+        for text in _texts(value):
+            if _WITH_SECRET.match(text):
+                raise ValueError(
+                    "an address must not hold a name or a key before its host: give them by the environment, a role, "
+                    "or the tool's own files"
+                )
+        return value
+
+
+def _texts(value: Any) -> Iterable[str]:
+    """Strings in a field's value; other models look after their own."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from (text for inner in value.values() for text in _texts(inner))
+    elif isinstance(value, (list, tuple)):
+        yield from (text for inner in value for text in _texts(inner))
 
 
 def _weights(value: Any) -> Any:

@@ -17,14 +17,14 @@ import statistics
 import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
 from ray_jobs.cluster import connected, sized
-from ray_jobs.config import Limits, one_line
+from ray_jobs.config import Limits, Pool, one_line
 from ray_jobs.fitting import refuse_unfit
 from ray_jobs.pace import note_pace
 from ray_jobs.silence import Silence
@@ -102,11 +102,12 @@ def run(
     watcher: Watcher | None = None,
     lost: threading.Event | None = None,
     num_cpus: int | None = None,
+    later: Mapping[str, Pool] | None = None,
 ) -> Outcome:
     """Takes each unit through all stages; units in any order; what is committed is left alone.
 
-    lost: set by others when this driver is to give way. num_cpus: as for `connected`. Connects to Ray where
-    nobody has.
+    lost: set by others when this driver is to give way. num_cpus: as for `connected`. later: pools of stages that are
+    to follow, so that one that fits no node is found now, not a day later. Connects to Ray where nobody has.
     Raises RunFailed when a stage cannot start or units fail one after the other, Stopped on SIGINT and
     SIGTERM, ConfigError for pools that do not fit, StorageError where the run folder cannot be read.
     """
@@ -123,9 +124,10 @@ def run(
         _woken(lost) as give_way, Silence() as silence,
     ):  # fmt: skip
         started = stages[min(todo) :]  # those before are whole, and build no worker
-        sizes = sized({stage.name: stage.pool for stage in started}, cluster)
+        pools = {stage.name: stage.pool for stage in started}
+        sizes = sized(pools, cluster)
         if not cluster.local:
-            refuse_unfit({stage.name: stage.pool for stage in started})
+            refuse_unfit({**pools, **(later or {})})
         noted = _Pace(run_folder, stages)
         for first, waiting in sorted(todo.items()):
             for start in range(0, len(waiting), limits.wave):

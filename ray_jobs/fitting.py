@@ -14,14 +14,20 @@ from typing import Any
 from ray_jobs.config import ConfigError, Pool
 
 PATIENCE_S = 60.0
+LONGEST_S = 1200.0  # that a machine takes to start, its image included
 _EVERY_S = 1.0
 
 
-def refuse_unfit(pools: Mapping[str, Pool], patience_s: float = PATIENCE_S) -> None:
+def refuse_unfit(
+    pools: Mapping[str, Pool],
+    patience_s: float = PATIENCE_S,
+    longest_s: float = LONGEST_S,
+    within: str = "pools.",
+) -> None:
     """pools: by stage. Ray must be connected. patience_s: how long the autoscaler may take to answer; one that does not
-    is trusted: Ray's first autoscaler does not say such things, and the second does not while it starts nodes. Since
-    the second says the same of a type all of whose nodes are taken, it must say it to the end, and while no node is
-    on its way.
+    is trusted: Ray's first autoscaler does not say such things. The second says the same of a type all of whose nodes
+    are taken, so it must say it while no node is on its way, and that is waited for, `longest_s` at most. within: what
+    stands before a stage's name in the configuration.
 
     Raises ConfigError with the pool's name where no node, running or to come, can hold one worker.
     """
@@ -30,12 +36,13 @@ def refuse_unfit(pools: Mapping[str, Pool], patience_s: float = PATIENCE_S) -> N
     waiting = _unfit_now(pools)
     if not waiting:
         return
-    until = time.monotonic() + patience_s
+    began = time.monotonic()
+    until = began + patience_s
     while (fixed := _fixed()) is None and time.monotonic() < until:
         time.sleep(_EVERY_S)
     if fixed:
         name, pool = next(iter(waiting.items()))
-        raise ConfigError(_why(name, pool, "no node of this cluster, which does not grow,"))
+        raise ConfigError(_why(within + name, pool, "no node of this cluster, which does not grow,"))
     asked = [_asked_for(pool) for pool in waiting.values()]
     try:
         known: int | None = None  # the cluster's state in which all that we ask for is known
@@ -47,6 +54,8 @@ def refuse_unfit(pools: Mapping[str, Pool], patience_s: float = PATIENCE_S) -> N
             coming = state.pending_instance_requests or state.pending_instances
             infeasible = _refused(waiting, state.infeasible_resource_requests)
             refused = None if coming else infeasible
+            if coming and infeasible:
+                until = min(time.monotonic() + patience_s, began + longest_s)
             pending = [one.request for one in resources.pending_resource_requests]
             if known is None and all(any(_same(p, one) for one in pending) for p in waiting.values()):
                 known = resources.cluster_resource_state_version
@@ -57,7 +66,7 @@ def refuse_unfit(pools: Mapping[str, Pool], patience_s: float = PATIENCE_S) -> N
             ):
                 return  # the autoscaler has looked at that, and has found a type of node for all
         if waiting and refused in waiting:
-            raise ConfigError(_why(refused, waiting[refused], "no type of node of this cluster"))
+            raise ConfigError(_why(within + refused, waiting[refused], "no type of node of this cluster"))
     finally:
         for worker in asked:
             ray.kill(worker)
@@ -125,8 +134,8 @@ def _why(name: str, pool: Pool, who: str) -> str:
     asks += [f"{pool.memory_mb} MB"] if pool.memory_mb else []
     asks += [f"{key}={value}" for key, value in pool.labels.items()]
     return (
-        f"pools.{name}: {who} can hold a worker of it ({', '.join(asks) or 'nothing asked'}): change the pool, or the "
-        "types of nodes and their max_workers in cluster.yaml"
+        f"{name}: {who} can hold a worker of it ({', '.join(asks) or 'nothing asked'}): change what it asks for, "
+        "or the types of nodes and their max_workers in cluster.yaml"
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
+import os
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +17,8 @@ from ray_jobs.job import DONE, parser, run_job
 
 if TYPE_CHECKING:  # `--help` answers without them
     from ray_jobs.recipes import Route
+    from ray_jobs.report import JobTime
+    from ray_jobs.worker import Failure
     from shards.run import Run
 
 # What shapes or moves the rows; noted in run.yaml.
@@ -69,7 +72,6 @@ def execute(config: Config, plan_of: Callable[[Run], list[Route]], *, steal: boo
     from ray_jobs.progress import Progress, duration
     from ray_jobs.report import JobTime
     from ray_jobs.spending import Spending
-    from ray_jobs.worker import Failure
     from shards.lease import Lease
     from shards.run import Run
     from shards.storage import open_storage
@@ -84,6 +86,8 @@ def execute(config: Config, plan_of: Callable[[Run], list[Route]], *, steal: boo
         times: dict[str, JobTime] = {}
         missing = 0
         broken: set[str] = set()
+        made = [route for route in plan if route.units]
+        later = {stage.name: stage.pool for route in made for stage in route.stages}
         with about(run=run.id), Spending(run, config.prices) as spending:
             for route in plan:
                 if not route.units:
@@ -101,8 +105,10 @@ def execute(config: Config, plan_of: Callable[[Run], list[Route]], *, steal: boo
                     meters = Meters(run.id, route.name, len(route.units), lambda: spending.cost)
                     heard = driver.Watchers(progress, meters)
                     outcome = driver.run(
-                        route.units, route.stages, run, config.limits, heard, lost=lease.lost
+                        route.units, route.stages, run, config.limits, heard, lost=lease.lost, later=later
                     )
+                    if outcome.workers:
+                        later = {}  # all were looked at
                 times[route.name] = JobTime(started, time.monotonic() - route_began, outcome.workers)
                 left = driver.by_first_missing(
                     route.units, route.stages, run
@@ -111,24 +117,30 @@ def execute(config: Config, plan_of: Callable[[Run], list[Route]], *, steal: boo
                 if left:
                     broken.add(route.name)
                 failures |= outcome.failures
-        if lease.lost.is_set():  # what is current, and the report, are the other job's to say
-            raise driver.TakenOver
-        made = [route for route in plan if route.units]
+                if lease.lost.is_set():  # what is current, and the report, are the other job's to say
+                    raise driver.TakenOver
+                if route is not plan[-1]:  # a job of days says how far it is before it ends
+                    _report(run, made, failures, times)
         counts = {route.name: run.counts(route.stages[-1].folder) for route in made}
         reason = _why_failed(counts, missing, failures, config.limits)
         if made:
-            from ray_jobs import report
-
-            folders = {route.name: route.folders for route in made}
             if reason is None:
-                run.set_current(folders)
-            report.write(run, folders, failures, times)
+                run.set_current({route.name: route.folders for route in made})
+            _report(run, made, failures, times)
         for name, found in counts.items():
             print(f"route {name}: {_summary(found)}")
         print(f"{'failed' if reason else 'done'} in {duration(time.monotonic() - began)}: {storage.uri}")
     if reason is not None:
         raise driver.RunFailed(reason)
     return DONE
+
+
+def _report(
+    run: Run, routes: Sequence[Route], failures: Mapping[str, Failure], times: Mapping[str, JobTime]
+) -> None:
+    from ray_jobs import report
+
+    report.write(run, {route.name: route.folders for route in routes}, failures, times)
 
 
 def _why_failed(
@@ -188,7 +200,8 @@ def _about(config: Config) -> dict[str, Any]:
 
 
 def _commit() -> str | None:
-    """The git commit of this code, "+changes" if it was edited since; None where there is no repository."""
+    """The git commit of this code, "+changes" if it was edited since; where there is no repository, what the image says
+    that it was built of (SPATIALPIX_COMMIT), or None."""
     here = Path(__file__).resolve().parent.parent
     try:
         commit, changes = (
@@ -196,5 +209,5 @@ def _commit() -> str | None:
             for command in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
         )
     except (OSError, subprocess.CalledProcessError):
-        return None
+        return os.environ.get("SPATIALPIX_COMMIT") or None
     return commit.strip() + ("+changes" if changes.strip() else "")

@@ -10,8 +10,15 @@ from ray_jobs.config import ConfigError, check, load, read_yaml
 from ray_jobs.job import DONE, parser, run_job
 from ray_jobs.planning import Plan, Rates, plan
 
-_ROOT = Path(__file__).resolve().parents[1]
-RATES, CLUSTER = _ROOT / "benchmarks" / "rates.yaml", _ROOT / "cluster.yaml"
+# Beside the packages in a checkout; an installed project is asked from within one, as in the images.
+_ROOTS = Path(__file__).resolve().parents[1], Path(), Path("/opt/spatialpix")
+
+
+def _found(name: str) -> Path:
+    return next((root / name for root in _ROOTS if (root / name).is_file()), Path(name))
+
+
+RATES, CLUSTER = _found("benchmarks/rates.yaml"), _found("cluster.yaml")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

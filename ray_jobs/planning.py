@@ -58,7 +58,8 @@ class Rates(Model):
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A type of node. machine: as the cloud calls it. most: nodes of this type, spot and on-demand together."""
+    """A type of node. machine: as the cloud calls it. resources: CPU, GPU, and memory in bytes, as Ray counts them.
+    most: nodes of this type, spot and on-demand together."""
 
     name: str
     machine: str
@@ -70,7 +71,7 @@ class Node:
         """Workers of the pool that fit onto one node."""
         if any(self.labels.get(key) != value for key, value in pool.labels.items()):
             return 0
-        asked = {"CPU": pool.num_cpus, "GPU": pool.num_gpus}
+        asked = {"CPU": pool.num_cpus, "GPU": pool.num_gpus, "memory": (pool.memory_mb or 0) * 2**20}
         return min(
             (int(self.resources.get(key, 0) / value) for key, value in asked.items() if value), default=1
         )
@@ -269,9 +270,12 @@ def _pool(config: Config, rates: Rates, nodes: list[Node], name: str, seconds: f
 def no_node(name: str, pool: Pool, nodes: list[Node]) -> str:
     """One line: which pool, what a worker of it asks for, and what there is."""
     asked = f"{pool.num_cpus:g} CPUs and {pool.num_gpus:g} GPUs"
+    if pool.memory_mb:
+        asked += f" and {pool.memory_mb} MB"
     labels = ", ".join(f"{key}={value}" for key, value in pool.labels.items())
     there = "; ".join(
         f"{node.name} has {node.resources.get('CPU', 0):g} and {node.resources.get('GPU', 0):g}"
+        + (f" and {node.resources.get('memory', 0) / 2**20:.0f} MB" if pool.memory_mb else "")
         for node in nodes
     )
     return (

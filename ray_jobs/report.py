@@ -114,7 +114,10 @@ def write(
     }
     parts = {}
     for route, folders in routes.items():
-        jobs = [*earlier.get(route, ()), *([times[route]] if route in times else ())]
+        own = times.get(route)
+        # An earlier report of this same job has it already.
+        jobs = [job for job in earlier.get(route, ()) if own is None or job.started != own.started]
+        jobs += [] if own is None else [own]
         parts[route] = _route(run, route, folders, surveys[route], everything, jobs, failures)
     report = _whole(run, parts, failures) | {"text": words}
     run.write_quarantine(chain(_quarantine(run, routes, surveys, failures), unwritten))

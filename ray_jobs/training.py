@@ -12,27 +12,33 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from ray_jobs.config import Model, one_line
+from ray_jobs.config import Model, Pool, one_line
 
 PROGRESS = "progress.json"
 
 
 class Workers(Model):
-    """number: of Ray Train; 0 trains in this process. num_cpus, num_gpus: of each."""
+    """number: of Ray Train; 0 trains in this process. num_cpus, num_gpus: of each. labels: only nodes with these."""
 
     number: Annotated[int, Field(ge=0)] = 1
     num_cpus: Annotated[float, Field(gt=0)] = 1.0
     num_gpus: Annotated[float, Field(ge=0, le=1)] = 0.0
+    labels: dict[str, str] = Field(default_factory=dict)
 
 
 def launch(
     work: Callable[[dict[str, Any]], None], settings: Mapping[str, Any], workers: Workers, out: str
 ) -> None:
-    """Runs `work(settings)` on every worker, and prints what they leave by `tell`. Raises RunFailed."""
+    """Runs `work(settings)` on every worker, and prints what they leave by `tell`. Raises RunFailed, and ConfigError
+    where no node can hold a worker."""
     from ray_jobs.cluster import connected
     from ray_jobs.driver import RunFailed
+    from ray_jobs.fitting import refuse_unfit
 
-    with connected():
+    with connected() as cluster:
+        if not cluster.local:
+            pool = Pool(num_cpus=workers.num_cpus, num_gpus=workers.num_gpus, labels=workers.labels)
+            refuse_unfit({"workers": pool}, within="")
         from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
         from ray.train.torch import TorchTrainer
 
@@ -46,6 +52,7 @@ def launch(
                 num_workers=workers.number,
                 use_gpu=workers.num_gpus > 0,
                 resources_per_worker=resources,
+                label_selector=workers.labels or None,
             ),
             run_config=RunConfig(
                 name="train",

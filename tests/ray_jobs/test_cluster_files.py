@@ -62,7 +62,10 @@ def test_nothing_comes_from_a_default_that_moves(aws):
     assert len(images) > 4
     for image in images:
         assert re.fullmatch(r"REGISTRY/spatialpix-[a-z]+:\d+\.\d+\.\d+", image), image
-    assert all("ImageId" in node["node_config"] for node in aws["available_node_types"].values())
+    machines = {node["node_config"]["ImageId"] for node in aws["available_node_types"].values()}
+    assert machines == {"AMI"}, (
+        "an id that whoever starts the cluster puts in, not what is newest at each start"
+    )
 
 
 def test_the_head_takes_no_work_and_only_it_and_training_are_never_spot(aws):
@@ -97,7 +100,7 @@ def test_there_are_no_keys_in_the_files(path):
 
 
 def amounts(pool) -> dict[str, float]:
-    return {"CPU": pool.num_cpus, "GPU": pool.num_gpus}
+    return {"CPU": pool.num_cpus, "GPU": pool.num_gpus, "memory": (pool.memory_mb or 0) * 2**20}
 
 
 def pools() -> dict[str, Any]:
@@ -151,7 +154,9 @@ def test_every_pool_of_the_run_has_nodes(name, aws, k8s):
 
 def of_pod(group) -> dict[str, float]:
     asked = group["template"]["spec"]["containers"][0]["resources"]["requests"]
-    return {"CPU": float(asked["cpu"]), "GPU": float(asked.get("nvidia.com/gpu", 0))}
+    assert asked["memory"].endswith("Gi")
+    memory = float(asked["memory"].removesuffix("Gi")) * 2**30
+    return {"CPU": float(asked["cpu"]), "GPU": float(asked.get("nvidia.com/gpu", 0)), "memory": memory}
 
 
 def strict(schema: Any) -> Any:

@@ -50,6 +50,19 @@ def test_every_configuration_that_ships_is_valid(path):
         ("llm={}", "llm: needs one of vllm and endpoint"),
         ("llm={vllm: {model: m, adaptor: x}}", "llm.vllm.adaptor: unknown key; did you mean 'adapter'?"),
         ("llm={endpoint: {url: 'host', model: m}}", "llm.endpoint.url"),
+        (
+            "llm={endpoint: {url: 'https://me:secret@host/v1', model: m}}",
+            "llm.endpoint.url: an address must not hold a name or a key",
+        ),
+        (
+            "routes.edits={units: 1, captions: {source: laion, uri: 's3://KEY:SECRET@bucket/c.parquet'}}",
+            "routes.edits.captions.uri: an address must not hold",
+        ),
+        ("out=s3://KEY:SECRET@bucket/run", "out: an address must not hold"),
+        (
+            "routes.photos={units: 1, source: {kind: coco, annotations: [a.json], images: ['s3://K:S@b/photos']}}",
+            "routes.photos.source.images: an address must not hold",
+        ),
         ("pools.foo.size=1", "should be 'pairs', 'scores', 'verdicts', 'captions', 'edits' or 'unique'"),
         ("routes.blender.kinds=[move, fly]", "routes.blender.kinds: 'fly' is not one of move, place"),
         (
@@ -77,6 +90,7 @@ def test_wrong_value_is_one_line_naming_key_and_what_is_allowed(override, expect
         load(TINY, [override])
     assert expected in str(wrong.value)
     assert "\n" not in str(wrong.value)
+    assert "secret@" not in str(wrong.value).lower()
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,11 @@ import os
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 
+from ray_jobs import fitting
 from ray_jobs.config import ConfigError, Pool
 from ray_jobs.fitting import refuse_unfit
 from tests.fake_cluster import fake_cluster, fake_types, shipped
@@ -34,6 +36,41 @@ def test_cluster_that_does_not_grow_refuses_what_none_of_its_nodes_can_hold():
     refuse_unfit({"pairs": Pool(num_cpus=1)})
     with pytest.raises(ConfigError, match=r"pools\.scores: no node of this cluster, which does not grow,"):
         refuse_unfit({"pairs": Pool(num_cpus=1), "scores": Pool(num_cpus=64)})
+
+
+def test_a_node_that_takes_minutes_to_start_hides_no_pool_that_fits_nowhere(monkeypatch):
+    """As on a cloud: the first answer comes while a node for another pool is on its way, beyond the patience."""
+    pools = {"pairs": Pool(num_cpus=1), "scores": Pool(num_cpus=1, num_gpus=1)}
+    began, starts = time.monotonic(), 1.5
+    monkeypatch.setattr(fitting, "_EVERY_S", 0.05)
+    monkeypatch.setattr(fitting, "_fixed", lambda: False)
+    monkeypatch.setattr(fitting, "_asked_for", lambda pool: pool)
+    monkeypatch.setattr("ray.kill", lambda worker: None)
+
+    def started() -> bool:
+        return time.monotonic() - began > starts
+
+    def unfit(asked):
+        return {name: pool for name, pool in asked.items() if name == "scores" or not started()}
+
+    def status():
+        request = SimpleNamespace(resources_bundle={"CPU": 1.0, "GPU": 1.0}, label_selectors=[])
+        state = SimpleNamespace(
+            pending_instance_requests=[], pending_instances=[] if started() else ["pairs"],
+            infeasible_resource_requests=[request], last_seen_cluster_resource_state_version=1,
+        )  # fmt: skip
+        asked = SimpleNamespace(pending_resource_requests=[], cluster_resource_state_version=1)
+        return SimpleNamespace(autoscaling_state=state, cluster_resource_state=asked)
+
+    monkeypatch.setattr(fitting, "_unfit_now", unfit)
+    monkeypatch.setattr(fitting, "cluster_status", status)
+    with pytest.raises(ConfigError, match=r"pools\.scores: no type of node"):
+        refuse_unfit(pools, patience_s=0.5)
+    assert time.monotonic() - began > starts
+    began = time.monotonic()
+    starts = 3600
+    refuse_unfit(pools, patience_s=0.2, longest_s=1.0)  # not known by then: the autoscaler is trusted
+    assert 0.5 < time.monotonic() - began < 30
 
 
 @pytest.mark.slow

@@ -67,6 +67,22 @@ def test_a_plan_is_the_arithmetic_of_its_rates():
     assert made.storage_cost == pytest.approx(route.gigabytes * 0.02)
 
 
+def test_memory_that_workers_reserve_is_room_that_nodes_must_have():
+    nodes = copy.deepcopy(NODES)
+    for name in ("blender", "blender-spot"):
+        nodes["available_node_types"][name]["resources"]["memory"] = 8 * 2**30
+    asks = SCENES["pools"]["pairs"]
+    small, large = ({**asks, "memory_mb": mb} for mb in (2048, 4096))
+    one, two = (
+        plan(config(pools={**SCENES["pools"], "pairs": pool}), rates(), nodes, pairs=1000).pools[0]
+        for pool in (small, large)
+    )
+    assert two.node_hours == pytest.approx(2 * one.node_hours)  # two a node, not four
+    with pytest.raises(ConfigError, match=r"pools\.pairs: no node fits .* 9000 MB .* 8192 MB"):
+        pools = {**SCENES["pools"], "pairs": {**asks, "memory_mb": 9000}}
+        plan(config(pools=pools), rates(), nodes, pairs=1000)
+
+
 def test_twice_the_pairs_take_twice_as_much():
     one, two = (plan(load(ROOT / "configs" / "cluster.yaml"), real(), cluster(), n) for n in (45_000, 90_000))
     for first, second in zip(one.pools, two.pools, strict=True):

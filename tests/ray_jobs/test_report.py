@@ -205,6 +205,16 @@ def test_a_job_that_resumed_a_complete_run_does_not_spoil_its_rates(run_folder):
     assert found["totals"]["pairs_per_minute"] == pytest.approx(2.0)
 
 
+def test_a_job_that_reports_after_each_route_is_counted_once(run_folder):
+    commit(run_folder, [made(0), made(1)])
+    run_folder.append_reports([said(made=2), said(stage="verdicts", accepted=2)])
+    job = JobTime(datetime.now(UTC) - timedelta(seconds=60), 60.0, {"pairs": 1})
+    for _ in range(3):
+        report.write(run_folder, ROUTES, times={"blender": job})
+    assert len(read_json(run_folder)["routes"]["blender"]["jobs"]) == 1
+    assert read_json(run_folder)["wall_seconds"] == 60.0
+
+
 def test_jobs_that_made_other_pairs_are_forgotten(run_folder):
     commit(run_folder, [made(0)])
     run_folder.append_reports([said(made=1)])

@@ -300,7 +300,8 @@ class Chaos:
         self._driver = None
         workers = before | self._workers()  # Ray ends them in its own time
         self.found.killed |= workers
-        self.found.flying += len(workers)
+        self.notes.read()
+        self.found.flying += sum(pid in self.notes.at_work for pid in workers)  # those that wait lose nothing
         return True
 
     def _workers(self) -> set[int]:

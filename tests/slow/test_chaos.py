@@ -8,6 +8,7 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,12 +19,13 @@ import pytest
 from shards.run import Run
 from shards.storage import open_storage
 from shards.tables import read_table
-from tests.fake_cluster import fake_cluster, fake_types, shipped
+from tests.fake_cluster import FakeCluster, fake_cluster, fake_types, shipped
 from tests.ray_jobs.ray_job_stages import PAIRS, UNIT_SIZE, VERDICTS, Rows, Verdicts, units
 from tests.slow.chaos import FAULTS, Chaos, HoldingProxy, Notes, strikes_of
 
 UNITS = int(os.environ.get("CHAOS_UNITS", "1500"))
 SEEDS = [int(seed) for seed in os.environ.get("CHAOS_SEEDS", "1").split(",")]
+IDLE_S = 120  # nodes without work are gone by then
 DEADLINE_S = 60 * float(os.environ.get("CHAOS_MINUTES", "15"))
 POISON = UNITS // 3 * UNIT_SIZE + 1  # a row that kills whoever makes it
 HANGING = (UNITS // 10, UNITS // 4)  # units that hang when they are begun first
@@ -89,6 +91,13 @@ def overslept(session: Path) -> set[int]:
     }
 
 
+def gone_when_idle(cluster: FakeCluster) -> bool:
+    until = time.monotonic() + IDLE_S
+    while cluster.raylets() and time.monotonic() < until:
+        time.sleep(1)
+    return not cluster.raylets()
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(DEADLINE_S + 900)
 @pytest.mark.parametrize("seed", SEEDS)
@@ -109,8 +118,10 @@ def test_killed_all_the_time_the_run_is_the_one_that_nobody_disturbed(
                 cluster, proxy, command, environment, tmp_path / "drivers.log", notes, strikes, 2 * UNITS, seed,
                 DEADLINE_S, set(hang) if FULL else (),
             )  # fmt: skip
+            assert not cluster.raylets(), "nobody has asked for a node yet"
             told = chaos.run()
             by_watchdog = overslept(cluster.session())
+            assert gone_when_idle(cluster)
     finally:
         proxy.close()
     excused = {*hang, all_units[POISON // UNIT_SIZE].id}
@@ -129,6 +140,7 @@ def test_killed_all_the_time_the_run_is_the_one_that_nobody_disturbed(
         assert found == wanted[0]
         assert failed == wanted[1] == 1
     assert told.kills == Counter(strikes)
+    assert len(told.nodes) >= len(RESOURCES) + told.kills["node"], "each that was killed is replaced"
     assert notes.unexplained(told.killed, by_watchdog, excused) == []
     if FULL:
         assert {notes.begun["pairs", unit][0] for unit in hang} <= by_watchdog

@@ -140,6 +140,8 @@ def test_job_is_submitted_once_cancelled_and_gone_on_with(server, tmp_path):
     assert re.search(r"units were done before; going on with the rest", said)
     assert re.search(r"\d+/40 units +[\d.]+ pairs/min +accepted \d+", said)
     assert "40/40 units" in said and "done in" in said
+    logs = server.ray("job", "logs", "second")
+    assert re.search(r"\d+/40 units .*\bleft\b", logs), "the log says how long it will take"
     assert len(run_folder.done(pairs)) == 40
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in before.items())
     assert (out / "report.html").exists() and (out / "current.json").exists()
