@@ -176,6 +176,7 @@ def onto(
         target = torch.where(will.known[:, None] & ~exact, will.middle, target)
         shown = growth(was, will).log() - scale[:, 0].abs().log()
         grows = torch.where(was.known & will.known, shown, grows)
-    there = pull_back(points, own.middle, target, scale * grows.exp()[:, None])
+    # Masks alone teach where things are and how they grow: not what would lessen the noise's loss.
+    there = pull_back(points, own.middle.detach(), target, scale * grows.detach().exp()[:, None])
     flat = sources.flatten(0, 1).index_copy(0, rows, there.to(sources.dtype))
     return flat.reshape(sources.shape), rows, said

@@ -68,6 +68,9 @@ class Landing(nn.Module):
         looked = self.more(as_picture(looked, size)).flatten(2).transpose(1, 2)
         logits = self.map(looked)[..., 0]
         there = torch.einsum("mn,mnd->md", logits.softmax(dim=-1).detach(), looked)
+        there = (
+            there / there.shape[-1] ** 0.5
+        )  # so that a step of the heads' weights is a small step of what they say
         return logits, self.grow(there)[..., 0], _FARTHEST * self.shift(there).tanh()
 
 

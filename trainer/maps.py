@@ -35,9 +35,9 @@ def pull_back(points: Tensor, centre: Tensor, target: Tensor, scale: Tensor) -> 
 def sampled(picture: Tensor, points: Tensor, beyond: str = "zeros") -> Tensor:
     """(b, c, h, w) read at (b, n, 2) points (x, y) of 0 to 1, bilinear: (b, n, c). beyond: what is outside, "zeros" or
     the "border"."""
-    grid = (2 * points - 1)[:, :, None].to(picture.dtype)
-    read = F.grid_sample(picture, grid, padding_mode=beyond, align_corners=False)
-    return read[..., 0].transpose(1, 2)
+    grid = (2 * points.float() - 1)[:, :, None]  # bfloat16 would round a place to 1/256 of the picture
+    read = F.grid_sample(picture.float(), grid, padding_mode=beyond, align_corners=False)
+    return read[..., 0].transpose(1, 2).to(picture.dtype)
 
 
 def carried(pictures: Tensor, sources: Tensor, beyond: str = "zeros") -> tuple[Tensor, Tensor]:

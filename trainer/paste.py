@@ -128,17 +128,18 @@ class Paste:
 
     def blended(self, clean: Tensor, faded: Tensor | float, more: Tensor | None = None) -> Tensor:
         """The clean latents (b, c, h, w), scaled, with what is pasted. faded: u. more: as of `over`."""
-        pasted, total = self.pasted(more, clean.dtype)
-        return clean + faded * (pasted - total * clean)
+        pasted, total = self.pasted(more)
+        return (clean + faded * (pasted - total * clean)).to(clean.dtype)
 
-    def pasted(self, more: Tensor | None, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """(b, c, h, w), the draft times its share, and (b, 1, h, w), that share. Of the shares only what the UNet says
-        is taught by what comes of it: the true picture teaches the rest better. Raises ValueError without a draft."""
+    def pasted(self, more: Tensor | None) -> tuple[Tensor, Tensor]:
+        """(b, c, h, w), the draft times its share, and (b, 1, h, w), that share, in float32: what is copied is to stay
+        as it is, and bfloat16 would round it. Of the shares only what the UNet says is taught by what comes of it: the
+        true picture teaches the rest better. Raises ValueError without a draft."""
         if self.draft is None:
             raise ValueError("what is known was not yet encoded: give `SpatialEditor.context` an autoencoder")
         known = replace(self, logits=self.logits.detach()).known(more)
-        share = (known * self.opened).to(dtype)
-        return share * self.draft.to(dtype), share
+        share = (known * self.opened).float()
+        return share * self.draft.float(), share
 
 
 class Sharing(nn.Module):
@@ -259,10 +260,10 @@ class Pasting:
         signal, w = self.objective.shares(steps, noisy)
         if self.objective.prediction == "sample":
             return paste.blended(said, fading(w), more)
-        pasted, total = paste.pasted(more, said.dtype)
+        pasted, total = paste.pasted(more)
         faded = 4 - 6 * w + 4 * w**2 - w**3  # u / w
         if self.objective.prediction == "v_prediction":
             clean = signal * noisy - w * said
-            return said + faded * (total * clean - pasted)
+            return (said + faded * (total * clean - pasted)).to(said.dtype)
         clean = noisy - w * said  # times the signal
-        return said + faded * (total * clean - signal * pasted)
+        return (said + faded * (total * clean - signal * pasted)).to(said.dtype)
