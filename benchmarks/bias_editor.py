@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.gap import gap
+from evaluation.gap import gap, ratio
 from evaluation.results import RIGHT, UNASKED
 from ray_jobs.config import ConfigError
 from ray_jobs.evaluate_results import results_of
@@ -32,6 +32,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     options.add_argument("--evaluation", required=True, metavar="URI", help="the folder of an evaluation")
     options.add_argument("--skewed", default="skewed", help="an editor of it (%(default)s)")
     options.add_argument("--mended", default="mended", help="another one (%(default)s)")
+    options.add_argument(
+        "--set", default=None, metavar="NAME", help="of the evaluation; needed where it has several"
+    )
     options.add_argument("--column", default="value", help="of the first operation (%(default)s)")
     options.add_argument(
         "--rare", required=True, help="its values that the skewed set has few of, comma between"
@@ -39,16 +42,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     asked = options.parse_args(argv)
     run = Run.open(open_storage(asked.evaluation))
     try:
-        found = lines(run, asked.skewed, asked.mended, asked.column, set(asked.rare.split(",")))
+        found = lines(run, asked.skewed, asked.mended, asked.column, set(asked.rare.split(",")), asked.set)
     except ConfigError as error:
         raise SystemExit(f"error: {error}") from None
     print("\n".join(found))
 
 
-def lines(run: Run, skewed: str, mended: str, column: str, rare: set[str]) -> list[str]:
-    """The table. Raises ConfigError for an evaluation that is not done, editors or values that are not there, and too
-    few scenes."""
-    made_of = results_of(run)
+def lines(
+    run: Run, skewed: str, mended: str, column: str, rare: set[str], edit_set: str | None = None
+) -> list[str]:
+    """The table. Raises ConfigError for an evaluation that is not done, sets, editors or values that are not there, and
+    too few scenes."""
+    made_of = _of_one(results_of(run), edit_set)
     value, scene = _values(run, made_of, column)
     tried = {name: _tried(run, made_of, name) for name in (skewed, mended)}
     copies = {name: {copy for own in tried[name].values() for copy in own} for name in tried}
@@ -75,7 +80,22 @@ def lines(run: Run, skewed: str, mended: str, column: str, rare: set[str]) -> li
         found.append(f"{'':<12}each training: " + ", ".join(f"{100 * one:+.1f}" for one in gaps))
     less = _gap(means[skewed] - means[mended], few, scenes)
     found.append(f"the gap of {mended} is smaller by {less} points")
+    part = ratio([*means[skewed]], [*means[mended]], [*few], scenes)
+    low, high = (f"{1 - end:.0%}" if np.isfinite(end) else "unbounded" for end in (part.high, part.low))
+    found.append(f"that is {1 - part.mean:.0%} of the gap of {skewed} ({low} to {high}); 20% were promised")
     return found
+
+
+def _of_one(made_of: Mapping[str, Any], edit_set: str | None) -> Mapping[str, Any]:
+    """The results of one set: two of the same dataset have edits of the same names."""
+    there = sorted(made_of["sets"])
+    if edit_set is None and len(there) > 1:
+        raise ConfigError(f"--set: the evaluation has several, choose one of {', '.join(there)}")
+    name = edit_set or there[0]
+    if name not in there:
+        raise ConfigError(f"--set {name}: the evaluation has {', '.join(there)}")
+    results = [one for one in made_of["results"] if one["set"] == name]
+    return {**made_of, "sets": {name: made_of["sets"][name]}, "results": results}
 
 
 def _gap(values: NDArray[np.float64], few: NDArray[np.bool_], scenes: Sequence[str]) -> str:

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from evaluation.edit_sets import of_each
-from evaluation.spatial import judge, seen
+from evaluation.spatial import judge
 from evaluation.trials import Case, cases, judgeable
 from filters.reader import Reader
 from shards.dataset import open_dataset
@@ -59,7 +59,7 @@ def main() -> None:
         for told in (False, True):
             pictures = _drafts(editor, frozen, some, asked.sharp, told)
             for case, sightings in zip(some, reader.read(np.stack(pictures)), strict=True):
-                right[case.kind][told].append(judge(case.row, seen(sightings), case.yaws).success)
+                right[case.kind][told].append(judge(case.row, case.found(sightings), case.yaws).success)
     print(f"{'kind':<12}{'edits':>6}{'found':>8}{'told':>8}")
     for kind, found in sorted(right.items()):
         shares = "".join(f"{np.mean(found[told]):>8.0%}" for told in (False, True))

@@ -21,7 +21,7 @@ from shards.images import Pixels, decode, encode
 
 
 class BenchmarkError(Exception):
-    """A folder that is not laid out as the benchmark's is, or a picture of it that cannot be read. One line."""
+    """A folder that is not laid out as the benchmark's is. One line."""
 
 
 def magicbrush(folder: Path) -> Iterator[Case]:
@@ -108,16 +108,24 @@ def edits(name: str, folder: str, side: int | None = None) -> Iterator[Case]:
 
 
 def _case(
-    name: str, scene: str, kind: str, text: str, before: Pixels, truth: Pixels | None,
+    name: str, scene: str, kind: str, text: str, before: Pixels | str, truth: Pixels | str | None,
     caption_before: str | None, caption_after: str | None,
 ) -> Case:  # fmt: skip
-    """True pictures of another size are scaled to that of the source."""
+    """True pictures of another size are scaled to that of the source. before, truth: text where there is none, and
+    says why: then the edit is one that cannot be tried."""
+    about: dict[str, Any] = {
+        "pair_id": name, "scene_id": scene, "edit_kind": kind, "language": "en", "edit_prompt": text,
+        "original_prompt": caption_before, "edited_prompt": caption_after,
+    }  # fmt: skip
+    for picture in (before, truth):
+        if isinstance(picture, str):
+            row = about | {"original_image": None, "edited_image": None, "width": None, "height": None}
+            return Case(row, text, np.zeros((1, 1, 3), np.uint8), None, {}, picture)
+    assert not isinstance(before, str) and not isinstance(truth, str)
     if truth is not None and truth.shape != before.shape:
         truth = _scaled(truth, before.shape[1], before.shape[0])
-    row: dict[str, Any] = {
-        "pair_id": name, "scene_id": scene, "edit_kind": kind, "language": "en", "edit_prompt": text,
-        "original_prompt": caption_before, "edited_prompt": caption_after, "width": before.shape[1],
-        "height": before.shape[0], "original_image": encode(before),
+    row = about | {
+        "width": before.shape[1], "height": before.shape[0], "original_image": encode(before),
         "edited_image": None if truth is None else encode(truth),
     }  # fmt: skip
     return Case(row, text, before, truth, {})
@@ -125,7 +133,7 @@ def _case(
 
 def _smaller(case: Case, side: int) -> Case:
     height, width = case.before.shape[:2]
-    if max(height, width) <= side:
+    if case.broken or max(height, width) <= side:
         return case
     size = [max(8, round(edge * side / max(height, width))) for edge in (width, height)]
     row, truth = case.row, None if case.truth is None else _scaled(case.truth, *size)
@@ -146,15 +154,16 @@ def _json(path: Path) -> Any:
         raise BenchmarkError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
 
 
-def _picture(path: Path) -> Pixels:
+def _picture(path: Path) -> Pixels | str:
+    """Or why it cannot be had: one picture that was not downloaded whole must not end the rest."""
     try:
-        return _decoded({"bytes": path.read_bytes()}, str(path))
+        return _decoded({"bytes": path.read_bytes()}, path.name)
     except OSError as error:
-        raise BenchmarkError(f"{path} cannot be read: {error.strerror}") from None
+        return f"{path.name} cannot be read: {error.strerror}"
 
 
-def _decoded(image: Mapping[str, Any], where: str) -> Pixels:
+def _decoded(image: Mapping[str, Any] | None, where: str) -> Pixels | str:
     try:
-        return decode(image)
+        return f"{where}: there is no picture" if image is None else decode(image)
     except ValueError as error:
-        raise BenchmarkError(f"{where}: {error}") from None
+        return f"{where}: {error}"

@@ -29,9 +29,15 @@ def written(chosen: Sequence[Case], group: int) -> bytes:
 
 
 def of_group(storage: Storage, key: str, group: int) -> list[Case]:
-    """The edits of one row group. Raises StorageError, ValueError that names an edit whose picture is broken."""
+    """The edits of one row group, those too whose pictures are broken. Raises StorageError."""
     with opened(storage, key) as file:
-        return [case_of(row) for row in file.read_row_group(group).to_pylist()]
+        return [case_of(row, broken=True) for row in file.read_row_group(group).to_pylist()]
+
+
+def every(storage: Storage, key: str) -> list[Case]:
+    """The edits of all row groups, as `of_group`."""
+    with opened(storage, key) as file:
+        return [case_of(row, broken=True) for row in file.read().to_pylist()]
 
 
 def of_each(chosen: Sequence[Case], most: int | None) -> list[Case]:

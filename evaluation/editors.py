@@ -199,9 +199,12 @@ class Diffusers:
             **self._options,
         )
         made = [np.rint(picture * 255) for picture in result.images]
-        if fits == (width, height):
-            return made
-        return [np.asarray(cv2.resize(one, (width, height), interpolation=cv2.INTER_CUBIC)) for one in made]
+        # Some models have a size of their own, whatever they are given.
+        return [
+            one if one.shape[:2] == (height, width)
+            else np.asarray(cv2.resize(one, (width, height), interpolation=cv2.INTER_CUBIC))
+            for one in made
+        ]  # fmt: skip
 
 
 def editor(settings: Mapping[str, Any], copy: int) -> Editor:

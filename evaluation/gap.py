@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from evaluation.trials import Interval
 
@@ -18,25 +19,52 @@ def gap(
     an edit, say how often copies succeed, or by how much more often those of one set of data do than those of another:
     then it is by how much wider the gap is. Draws of scenes that have no edit of one kind are drawn anew. Raises
     ValueError for fewer than ten scenes with edits of either kind."""
-    number = {scene: n for n, scene in enumerate(dict.fromkeys(scenes))}
-    at, each, few = (
-        np.array([number[scene] for scene in scenes]),
-        np.asarray(values, np.float64),
+    each, few = np.asarray(values, np.float64), np.asarray(rare, bool)
+    found = _drawn(each[None], few, scenes, seed, draws)[:, 0]
+    low, high = np.quantile(found, (0.025, 0.975))
+    return Interval(float(each[~few].mean() - each[few].mean()), float(low), float(high))
+
+
+def ratio(
+    before: Sequence[float],
+    after: Sequence[float],
+    rare: Sequence[bool],
+    scenes: Sequence[str],
+    seed: int = 0,
+    draws: int = 10_000,
+) -> Interval:
+    """What share of the gap of `before` that of `after` is, and its 95% interval, of the same draws for both. Where a
+    draw has no gap to begin with, the share is boundless. All else as of `gap`."""
+    both, few = (
+        np.stack([np.asarray(before, np.float64), np.asarray(after, np.float64)]),
         np.asarray(rare, bool),
     )
+    found = _drawn(both, few, scenes, seed, draws)
+    first, second = both[:, ~few].mean(axis=1) - both[:, few].mean(axis=1)
+    boundless = found[:, 0] <= 0
+    shares = np.divide(found[:, 1], found[:, 0], out=np.full(draws, np.inf), where=~boundless)
+    low, high = np.quantile(shares, (0.025, 0.975), method="nearest")
+    return Interval(float(second / first) if first > 0 else float("inf"), float(low), float(high))
+
+
+def _drawn(
+    each: NDArray[np.float64], few: NDArray[np.bool_], scenes: Sequence[str], seed: int, draws: int
+) -> NDArray[np.float64]:
+    """(draws, rows): the gap of each row of `each`, (rows, edits)."""
+    number = {scene: n for n, scene in enumerate(dict.fromkeys(scenes))}
+    at = np.array([number[scene] for scene in scenes])
     for kind in (few, ~few):
         if len(np.unique(at[kind])) < _LEAST:
             raise ValueError(f"edits of each kind must be of {_LEAST} scenes at least")
-    sums = np.stack([np.bincount(at[kind], each[kind], len(number)) for kind in (~few, few)])
+    sums = np.stack([[np.bincount(at[kind], row[kind], len(number)) for row in each] for kind in (~few, few)])
     counts = np.stack([np.bincount(at[kind], minlength=len(number)) for kind in (~few, few)])
-    drawn, found = np.random.default_rng(seed), np.empty(draws)
+    drawn, found = np.random.default_rng(seed), np.empty((draws, len(each)))
     for turn in range(draws):
         while True:
             picks = drawn.integers(len(number), size=len(number))
             total = counts[:, picks].sum(axis=1)
             if total.all():
                 break
-        common, seldom = sums[:, picks].sum(axis=1) / total
+        common, seldom = sums[:, :, picks].sum(axis=2) / total[:, None]
         found[turn] = common - seldom
-    low, high = np.quantile(found, (0.025, 0.975))
-    return Interval(float(each[~few].mean() - each[few].mean()), float(low), float(high))
+    return found

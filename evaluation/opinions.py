@@ -3,7 +3,7 @@
 - *Left out* are raters who answered fewer than four checks, miss more than a fifth of those that they answered, or take
   less than two seconds a task, by the median; how many is said.
 - The *human evaluation score* is the mean rating of a question, 1 to 5, as 0 to 100, and over the three questions;
-  intervals by bootstrap over raters, since those are who is sampled.
+  intervals by bootstrap over raters, since those are who is sampled, from five of them on.
 - *Ranks* are Bradley and Terry's (1952) strengths of the choices, a tie being half a win of each; by `choix`. Draws of
   the bootstrap that cannot be fitted are in no interval, and how many is said.
 - *Agreement* is Krippendorff's alpha, ordinal, of ratings of the same picture; by `krippendorff`.
@@ -28,6 +28,7 @@ _CHECKS_RIGHT = 0.8
 _FASTEST_S = 2.0
 _PRIOR = 0.01  # of strengths: an editor that never lost is not infinitely strong
 _DRAWS = 1000
+_RATERS = 5  # the least that an interval can be of
 _DRAWS_OF_STRENGTHS = 200
 _ITERATIONS = 1000  # choix's 100 are too few where hardly anybody disagrees
 _FLAT = 1e-3  # slope of a likelihood at its top: `opt_pairwise` says nothing when it stops before
@@ -96,14 +97,18 @@ def _scores(
     return found
 
 
-def _mean(by_rater: Sequence[Sequence[float]], rng: np.random.Generator) -> dict[str, float] | None:
+def _mean(by_rater: Sequence[Sequence[float]], rng: np.random.Generator) -> dict[str, Any] | None:
+    """low, high: None for few raters, of whom draws say too little."""
     if not by_rater:
         return None
     sums, counts = np.array([sum(own) for own in by_rater]), np.array([len(own) for own in by_rater])
     picks = rng.integers(len(sums), size=(_DRAWS, len(sums)))
     low, high = np.quantile(sums[picks].sum(axis=1) / counts[picks].sum(axis=1), (0.025, 0.975))
+    bounds: tuple[float | None, float | None] = (float(low), float(high))
+    if len(by_rater) < _RATERS:
+        bounds = None, None
     return {
-        "mean": float(sums.sum() / counts.sum()), "low": float(low), "high": float(high),
+        "mean": float(sums.sum() / counts.sum()), "low": bounds[0], "high": bounds[1],
         "ratings": int(counts.sum()),
     }  # fmt: skip
 

@@ -87,9 +87,19 @@ def things_of(objects: Sequence[Row] | None) -> tuple[Thing, ...]:
     )
 
 
-def seen(sightings: Sequence[Sighting]) -> tuple[Thing, ...]:
+def seen(sightings: Sequence[Sighting], scale: tuple[float, float] = (1.0, 1.0)) -> tuple[Thing, ...]:
+    """What a reader sees, as `judge` wants it. scale: (x, y), what a pixel of its picture is in the row's."""
+    x, y = scale
     return tuple(
-        Thing(f"seen-{n}", s.kind, s.color, s.box, s.material, s.yaw) for n, s in enumerate(sightings)
+        Thing(
+            f"seen-{n}",
+            one.kind,
+            one.color,
+            (one.box[0] * x, one.box[1] * y, one.box[2] * x, one.box[3] * y),
+            one.material,
+            one.yaw,
+        )
+        for n, one in enumerate(sightings)
     )
 
 

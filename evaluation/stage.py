@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from evaluation.editors import Asked, checked, editor
 from evaluation.preserved import Unlike, preserved, subject_of
 from evaluation.results import FAILED, MADE, RESULTS, RIGHT, TOLERANCES, UNASKED, WRONG
-from evaluation.spatial import judge, seen
+from evaluation.spatial import judge
 from shards.guard import BrokenEngine, RowGuard
 from shards.images import Pixels, encode
 from shards.run import Run
@@ -98,12 +98,22 @@ class EditAndMeasure:
 
     def _made(self, cases: Sequence[Case]) -> list[Made | None]:
         """None for edits that cannot be said to this editor."""
-        asked = [self._asked(case) for case in cases]
-        sizes: dict[tuple[int, ...], list[int]] = {}
-        for place, one in enumerate(asked):
-            if self._editor.expresses(one):
-                sizes.setdefault(one.image.shape, []).append(place)
         found: list[Made | None] = [None] * len(cases)
+        asked: dict[int, Asked] = {}
+        sizes: dict[tuple[int, ...], list[int]] = {}
+        for place, case in enumerate(cases):
+            if case.broken:
+                found[place] = Made(None, 0.0, "broken_picture", case.broken[:_LONGEST])
+                continue
+            one = self._asked(case)
+            try:
+                said = self._editor.expresses(one)
+            except Exception as error:
+                found[place] = Made(None, 0.0, f"error_{type(error).__name__}", str(error)[:_LONGEST])
+                continue
+            if said:
+                asked[place] = one
+                sizes.setdefault(one.image.shape, []).append(place)
         for places in sizes.values():
             for place, made in zip(places, self._together([asked[at] for at in places]), strict=True):
                 found[place] = made
@@ -208,7 +218,7 @@ def _checked(picture: Any, like: Pixels, seconds: float) -> Made:
 def _judged(
     case: Case, picture: Pixels, sightings: Sequence[Sighting], lpips: Unlike | None
 ) -> dict[str, Any]:
-    found = seen(sightings)
+    found = case.found(sightings)
     outcome = judge(case.row, found, case.yaws)
     row: dict[str, Any] = {
         "outcome": RIGHT if outcome.success else WRONG,

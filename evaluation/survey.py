@@ -133,12 +133,13 @@ def tasks(survey: Survey, seed: int, language: str) -> list[Task]:
     ]
     single = [(name,) for name in survey.editors]
     drawn += [("rate", edit_of(shown), shown, None) for shown in evenly(single, survey.rates)]
-    for entry in rng.sample(own, min(survey.checks, len(own))):
+    for number, entry in enumerate(rng.sample(own, min(survey.checks, len(own)))):
         other = rng.choice([place for place in own if place != entry])
-        drawn.append(("check", entry, (TRUE, OTHER), other))
+        # As often on the one side as on the other: who always answers the same is found out.
+        drawn.append(("check", entry, (TRUE, OTHER) if number % 2 else (OTHER, TRUE), other))
     rng.shuffle(drawn)
     return [
-        Task(number, kind, entry, tuple(rng.sample(shown, len(shown))), other)
+        Task(number, kind, entry, shown if kind == "check" else tuple(rng.sample(shown, len(shown))), other)
         for number, (kind, entry, shown, other) in enumerate(drawn)
     ]
 

@@ -26,8 +26,9 @@ _MEASURES = ("psnr", "ssim", "lpips", "l1", "l2", "clip_image", "clip_direction"
 
 
 def summary(rows: Sequence[Row], editors: Sequence[str]) -> dict[str, Any]:
-    """{set: {"edits", "editors": {editor: figures}}}, plain JSON values. rows: with `COLUMNS`. editors: in order; all
-    others are held against the first."""
+    """{set: {"edits", "common", "editors": {editor: figures}}}, plain JSON values. rows: with `COLUMNS`. editors: in
+    order; all others are held against the first. common: how many edits every editor could be asked for; "common" of an
+    editor is its share of those: shares of edits that differ are no comparison."""
     by_set: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         by_set[row["edit_set"]].append(row)
@@ -48,12 +49,19 @@ def _of_set(rows: Sequence[Row], editors: Sequence[str]) -> dict[str, Any]:
     judged = any(row["judged"] for row in rows)  # else none is right or wrong, whoever failed
     success = {name: _success(some) if judged else {} for name, some in own.items()}
     about = {row["pair_id"]: row for row in rows}
+    # Of those that could be asked for any: one that is asked for nothing leaves nothing in common.
+    tried = [set(one) for one in success.values() if one]
+    common = set.intersection(*tried) if tried else set()
     found = {}
     for name, some in own.items():
         found[name] = _of_editor(some, success[name], about) | {"ahead": None, "ahead_kinds": {}}
+        shared = {edit: share for edit, share in success[name].items() if edit in common}
+        found[name]["common"] = (
+            asdict(share_interval([*shared.values()], _scenes(shared, about))) if shared else None
+        )
         if name != first:
             found[name] |= _against(success[first], success[name], about)
-    return {"edits": len(about), "editors": found}
+    return {"edits": len(about), "common": len(common), "editors": found}
 
 
 def _success(rows: Sequence[Row]) -> dict[str, float]:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.floor import camera_of
-from evaluation.spatial import NOT_SPATIAL, Outcome, judge, seen
+from evaluation.spatial import NOT_SPATIAL, Outcome, Thing, judge, seen
 from filters.reader import Reader, Sighting, seen_yaw
 from shards.dataset import Dataset
 from shards.images import Pixels, decode
@@ -41,13 +41,15 @@ COLUMNS = (
 @dataclass(frozen=True, slots=True, eq=False)
 class Case:
     """An edit to be tried. text: what the editor is told. before, truth: (h, w, 3) uint8; of other people's benchmarks
-    some have no true picture. yaws: as `judge` wants."""
+    some have no true picture. yaws: as `judge` wants. broken: why it cannot be tried, a picture is not there or not to
+    be opened; then `before` is empty and there is no truth."""
 
     row: Row
     text: str
     before: Pixels
     truth: Pixels | None
     yaws: Mapping[str, float]
+    broken: str | None = None
 
     @property
     def kind(self) -> str:
@@ -57,6 +59,11 @@ class Case:
     def judged(self) -> bool:
         """Whether it is known what is to be where: the edit can be right or wrong."""
         return bool(self.row.get("operations"))
+
+    def found(self, sightings: Sequence[Sighting]) -> tuple[Thing, ...]:
+        """What a reader sees in a picture of the size of `before`, in pixels of the row's, which may be larger."""
+        height, width, _ = self.before.shape
+        return seen(sightings, (int(self.row["width"]) / width, int(self.row["height"]) / height))
 
     @property
     def seed(self) -> int:
@@ -78,19 +85,24 @@ class Result:
 
 
 def cases(
-    dataset: Dataset, split: str = "test", templates: Chosen = "all", side: int | None = None
+    dataset: Dataset,
+    split: str = "test",
+    templates: Chosen = "all",
+    side: int | None = None,
+    broken: bool = False,
 ) -> Iterator[Case]:
     """The edits of a published dataset's split, in its order. side: pixels that pictures are scaled to; None for none.
+    broken: edits without pictures are cases that say so.
 
     templates: how they are worded; "all" leaves the words as they are, "held_out" says them anew by the quarter of
     phrasings that no training with `data.phrasings: train` has seen. What has no such words stays as it is.
-    Raises ValueError that names the pair for a picture that is broken, StorageError.
+    Raises StorageError, and, without `broken`, ValueError that names the pair for a picture that is broken.
     """
     for file in dataset.files("data", split):
         with opened(dataset.storage, file.path) as parquet:
             for number in range(parquet.num_row_groups):
                 for row in parquet.read_row_group(number, columns=list(COLUMNS)).to_pylist():
-                    yield case_of(row, templates, side)
+                    yield case_of(row, templates, side, broken)
 
 
 def worded(chosen: Sequence[Case], sentences: Iterable[tuple[str, str, str]]) -> list[Case]:
@@ -104,13 +116,14 @@ def worded(chosen: Sequence[Case], sentences: Iterable[tuple[str, str, str]]) ->
             case.before,
             case.truth,
             case.yaws,
+            case.broken,
         )
         for name, language, text in sentences
         if (case := by_name.get(name)) is not None
     ]
 
 
-def case_of(row: Row, templates: Chosen = "all", side: int | None = None) -> Case:
+def case_of(row: Row, templates: Chosen = "all", side: int | None = None, broken: bool = False) -> Case:
     text = str(row["edit_prompt"])
     if templates != "all":
         draw = np.random.default_rng(list(hashlib.sha256(str(row["pair_id"]).encode()).digest()[:8]))
@@ -118,13 +131,25 @@ def case_of(row: Row, templates: Chosen = "all", side: int | None = None) -> Cas
         with suppress(SpatialError):
             text = say(parse(text, language), language, draw, templates=templates, lexicon=Lexicon.default())
     try:
-        before = decode(row["original_image"])
-        truth = None if row["edited_image"] is None else decode(row["edited_image"])
+        before, truth = _pictures(row)
     except ValueError as error:
-        raise ValueError(f"pair {row['pair_id']}: {error}") from None
+        if not broken:
+            raise ValueError(f"pair {row['pair_id']}: {error}") from None
+        return Case(row, text, np.zeros((1, 1, 3), np.uint8), None, {}, str(error))
     if side is not None:
         before, truth = squeezed(before, side), None if truth is None else squeezed(truth, side)
     return Case(row, text, before, truth, _yaws(row))
+
+
+def _pictures(row: Row) -> tuple[Pixels, Pixels | None]:
+    """Raises ValueError where one is broken, or missing where it is needed."""
+    if row["original_image"] is None:
+        raise ValueError("original_image is missing")
+    if row["edited_image"] is None:
+        if row.get("operations"):
+            raise ValueError("edited_image is missing, by which the edit is judged")
+        return decode(row["original_image"]), None
+    return decode(row["original_image"]), decode(row["edited_image"])
 
 
 def _yaws(row: Row) -> dict[str, float]:
@@ -153,7 +178,10 @@ def judgeable(tried: Sequence[Case], reader: Reader, batch: int = 64) -> list[Ca
 def sifted(tried: Sequence[Case], reader: Reader, batch: int = 64) -> Iterator[tuple[Case, str | None]]:
     """Each edit, and None if it counts, else why not. What counts are spatial edits whose true picture the reader finds
     to succeed, and whose first picture it does not, by the same rules that an editor's picture is held to; turns only
-    of things that look different from different sides. Raises ValueError for pictures of several sizes."""
+    of things that look different from different sides. What is broken counts: nobody can make it, and it must not be
+    lost. Raises ValueError for pictures of several sizes."""
+    yield from ((case, None) for case in tried if case.broken)
+    tried = [case for case in tried if not case.broken]
     sizes = {shown.shape for case in tried for shown in (case.before, case.truth) if shown is not None}
     if len(sizes) > 1:
         said = ", ".join(sorted(f"{width} x {height}" for height, width, _ in sizes)[:3])
@@ -170,12 +198,12 @@ def sifted(tried: Sequence[Case], reader: Reader, batch: int = 64) -> Iterator[t
 
 
 def _not_judged(case: Case, truth: Sequence[Sighting], before: Sequence[Sighting]) -> str | None:
-    if not judge(case.row, seen(truth), case.yaws).success:
+    if not judge(case.row, case.found(truth), case.yaws).success:
         return MISREAD
     turned = [step for step in case.row["operations"] if step["kind"] == "rotate"]
     if any(not _turnable(str(step["subject"]), case, truth) for step in turned):
         return UNSEEN
-    return IDLE if judge(case.row, seen(before), case.yaws).success else None
+    return IDLE if judge(case.row, case.found(before), case.yaws).success else None
 
 
 def _only(row: Row, kinds: frozenset[str]) -> bool:
@@ -197,7 +225,7 @@ def tried(
             [case.before for case in some], [case.text for case in some], [case.seed for case in some]
         )
         for case, picture, sightings in zip(some, made, reader.read(np.stack(made)), strict=True):
-            yield case, picture, result_of(case, judge(case.row, seen(sightings), case.yaws))
+            yield case, picture, result_of(case, judge(case.row, case.found(sightings), case.yaws))
 
 
 def result_of(case: Case, outcome: Outcome) -> Result:

@@ -99,8 +99,7 @@ def frozen(run: Run, name: str, asked: EditSet, config: EvaluateConfig) -> Froze
 
 
 def _chosen(name: str, asked: EditSet, reader: Reader) -> tuple[list[Case], LeftOut, float | None]:
-    """The edits that count, how many of which kind do not, and why, and `Frozen.oracle`. Raises ConfigError for a
-    picture that is broken."""
+    """The edits that count, how many of which kind do not, and why, and `Frozen.oracle`. Raises ConfigError."""
     from evaluation.benchmarks import BenchmarkError, edits
     from evaluation.paraphrases import paraphrases
     from evaluation.trials import IDLE, MISREAD, cases, sifted, worded
@@ -114,7 +113,8 @@ def _chosen(name: str, asked: EditSet, reader: Reader) -> tuple[list[Case], Left
         return *_of_each(there, asked.most), None
     held: Chosen = "held_out" if asked.words == "withheld" else "all"
     try:
-        judged = list(sifted(list(cases(open_dataset(asked.dataset or ""), asked.split, held)), reader))
+        there = list(cases(open_dataset(asked.dataset or ""), asked.split, held, broken=True))
+        judged = list(sifted(there, reader))
     except ValueError as error:
         raise ConfigError(f"sets.{name}: {one_line(error)}") from None
     chosen = [case for case, why in judged if why is None]
@@ -123,7 +123,7 @@ def _chosen(name: str, asked: EditSet, reader: Reader) -> tuple[list[Case], Left
         if why is not None:
             kinds = left_out.setdefault(why, {})
             kinds[case.kind] = kinds.get(case.kind, 0) + 1
-    right = sum(why in (None, IDLE) for _, why in judged)
+    right = sum(why in (None, IDLE) and not case.broken for case, why in judged)
     misread = sum(left_out.get(MISREAD, {}).values())
     if asked.words == "free":
         chosen = worded(chosen, [(one.pair_id, one.language, one.text) for one in paraphrases()])
@@ -150,7 +150,7 @@ def _canonical(case: Case) -> Case:
 
     text = canonical_text(case.text)
     row = case.row if text == case.text else {**case.row, "language": "en"}
-    return Case(row, text, case.before, case.truth, case.yaws)
+    return Case(row, text, case.before, case.truth, case.yaws, case.broken)
 
 
 def _listing(folder: str) -> str:

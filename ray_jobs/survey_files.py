@@ -17,7 +17,7 @@ from typing import Any
 
 from PIL import Image
 
-from evaluation.edit_sets import of_group
+from evaluation.edit_sets import every
 from evaluation.results import FAILED, UNASKED
 from evaluation.survey import CHECKS_NEEDED, OTHER, TRUE, Entry, Survey, Task
 from evaluation.trials import Case, by_turns
@@ -82,7 +82,8 @@ def open_survey(run: Run) -> Shown:
             "editor: finish it, or evaluate more edits"
         )
     if is_new:
-        run.storage.write(FILE, json.dumps(kept, ensure_ascii=False, indent=1).encode())
+        if not run.storage.create(FILE, json.dumps(kept, ensure_ascii=False, indent=1).encode()):
+            return open_survey(run)  # another server was first: both ask the same
         for line in _left_out(kept):
             print(line, flush=True)
     return _with_pictures(run, survey, kept)
@@ -212,8 +213,7 @@ def _left_out(kept: Mapping[str, Any]) -> Iterator[str]:
 
 def _cases(run: Run, pinned: Mapping[str, Any]) -> list[Case]:
     """Of the set that results are of."""
-    groups = -(-pinned["edits"] // run.config["unit"])
-    return [case for group in range(groups) for case in of_group(run.storage, pinned["key"], group)]
+    return every(run.storage, pinned["key"])
 
 
 def _outcomes(run: Run, folder: str) -> dict[str, tuple[str, str]]:

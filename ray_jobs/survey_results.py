@@ -62,10 +62,7 @@ def _lines(figures: Mapping[str, Any]) -> Iterator[str]:
     keys = [*figures["alpha"], "all"]
     yield f"{'human evaluation score':<24}" + "".join(f"{key:>24}" for key in keys)
     for editor, scores in figures["score"].items():
-        cells = [
-            f"{own['mean']:.1f} ({own['low']:.1f} to {own['high']:.1f})" if (own := scores[key]) else "–"
-            for key in keys
-        ]
+        cells = [f"{own['mean']:.1f}{_to(own, '.1f')}" if (own := scores[key]) else "–" for key in keys]
         yield f"  {editor:<22}" + "".join(f"{cell:>24}" for cell in cells)
     yield "ranks, with strengths"
     for editor in figures["score"]:
@@ -87,4 +84,9 @@ def _lines(figures: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _between(own: Mapping[str, Any]) -> str:
-    return "" if own["low"] is None else f" ({own['low']:+.2f} to {own['high']:+.2f})"
+    return _to(own, "+.2f")
+
+
+def _to(own: Mapping[str, Any], form: str) -> str:
+    """Its interval; nothing where there is none."""
+    return "" if own["low"] is None else f" ({own['low']:{form}} to {own['high']:{form}})"

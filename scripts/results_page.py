@@ -47,6 +47,7 @@ EDITORS = {
     "oracle": "the true picture",
     "identity": "the picture as it was",
 }
+_TOGETHER = (("digest", "of several sets"), ("rules", "judged by several rules"))
 _KEPT = pa.schema([RESULTS.field(name) for name in (*table.COLUMNS, "off", "kept_share")])
 
 
@@ -95,6 +96,9 @@ def add(run: Run, results: Path, copy: int) -> int:
     if path.exists():
         old = pq.read_table(path).to_pylist()
         rows += [row for row in old if (row["edit_set"], row["editor"], row["copy"]) not in new]
+    for name, of_set in about.items():  # before anything is written: what cannot be one table is not taken in
+        for what, said in _TOGETHER:
+            _alone(of_set, name, what, said)
     rows.sort(key=lambda row: (row["edit_set"], row["editor"], row["copy"], row["pair_id"]))
     results.mkdir(parents=True, exist_ok=True)
     pq.write_table(from_rows(rows, _KEPT), path, compression="zstd", compression_level=19)
@@ -124,8 +128,7 @@ def page(results: Path) -> str:
     about = _about(results)
     parts = ["# Results", notes]
     for name, found in whole.items():
-        digest = _alone(about[name], name, "digest", "of several sets")
-        _alone(about[name], name, "rules", "judged by several rules")
+        digest, _ = (_alone(about[name], name, what, said) for what, said in _TOGETHER)
         oracle = next(iter(next(iter(about[name].values())).values()))["oracle"]
         said = f" Before any was left out for that, the reader found {oracle or 0:.1%} of the true pictures right."
         right = "" if oracle is None else said
@@ -135,7 +138,7 @@ def page(results: Path) -> str:
             f"[evaluate.md](evaluate.md) defines it, a named thing within {NAMED:.0%} of the width; intervals are of "
             "95%, by bootstrap over scenes, trainings with other seeds averaged edit by edit and each printed; p by "
             "flips of signs, scene by scene, of kinds corrected for how many there are (Holm).",
-            "\n".join(_editors(found["editors"])),
+            "\n".join(_editors(found["editors"], found["common"])),
             "### By kind of edit",
             "\n".join(_shares(found["editors"], "kinds", "kind")),
             "### By language",
@@ -150,11 +153,18 @@ def page(results: Path) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _editors(editors: Mapping[str, Any]) -> Iterator[str]:
+def _editors(editors: Mapping[str, Any], common: int) -> Iterator[str]:
     lpips = any(found["lpips"] for found in editors.values())
+    apart = any(found["not_expressible"] for found in editors.values())
     more = " LPIPS outside |" if lpips else ""
-    yield f"| editor | | right | 95% | each training | the first is ahead by | p | PSNR outside |{more} s/edit |"
-    yield "|---|---|---|---|---|---|---|---|---|" + ("---|" if lpips else "")
+    shared = f" right of the {common} that all can be asked |" if apart else ""
+    yield (
+        "| editor | | asked | failed | right | 95% |"
+        + shared
+        + " each training | the first is ahead by | p | "
+        f"PSNR outside |{more} s/edit |"
+    )
+    yield "|---|---|---|---|---|---|---|---|---|---|---|" + "---|" * (lpips + apart)
     for name, found in editors.items():
         success, ahead, psnr = found["success"], found["ahead"], found["psnr"]
         before = (
@@ -163,8 +173,10 @@ def _editors(editors: Mapping[str, Any]) -> Iterator[str]:
             else ""
         )
         cells = (
-            f"`{name}`", EDITORS.get(name, ""), f"{success['mean']:.1%}" if success else "",
+            f"`{name}`", EDITORS.get(name, ""), f"{found['asked']}", f"{sum(found['failed'].values())}",
+            f"{success['mean']:.1%}" if success else "",
             f"{success['low']:.1%} to {success['high']:.1%}" if success else "",
+            *([f"{found['common']['mean']:.1%}" if found["common"] else ""] if apart else ()),
             ", ".join(f"{share:.1%}" for share in found["copies"]) if len(found["copies"]) > 1 else "", before,
             f"{ahead['p']:.4f}" if ahead else "",
             f"{psnr['mean']:.1f}" if psnr else "",

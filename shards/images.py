@@ -61,7 +61,9 @@ def decode(image: bytes | Mapping[str, Any]) -> Pixels:
     try:
         with Image.open(io.BytesIO(data)) as opened:
             return np.asarray(opened.convert("RGB"))
-    except (UnidentifiedImageError, OSError) as error:
+    except UnidentifiedImageError as error:  # its own words hold an address in memory
+        raise ValueError("not a whole picture file: of no kind that is known") from error
+    except (OSError, Image.DecompressionBombError) as error:
         raise ValueError(f"not a whole picture file: {error}") from error
 
 

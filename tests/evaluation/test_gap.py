@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.bias_editor import lines
 from evaluation.edit_sets import SET
-from evaluation.gap import gap
+from evaluation.gap import gap, ratio
 from evaluation.results import RESULTS
 from ray_jobs.config import ConfigError
 from ray_jobs.evaluate_results import MADE_OF
@@ -53,6 +53,17 @@ def test_gaps_of_two_editors_on_the_same_edits_are_subtracted_edit_by_edit():
     assert both.mean == pytest.approx(gap(a, few, scenes, draws=1).mean - gap(b, few, scenes, draws=1).mean)
 
 
+def test_a_share_of_a_gap_is_bounded_by_the_same_draws_and_boundless_where_there_is_none():
+    (a, few, scenes), (b, *_) = drawn(1, 0.9, 0.3), drawn(2, 0.9, 0.6)
+    found = ratio(a, b, few, scenes, draws=2000)
+    one, two = gap(a, few, scenes, draws=1).mean, gap(b, few, scenes, draws=1).mean
+    assert found.mean == pytest.approx(two / one) and found.low < two / one < found.high < 1
+    same = ratio(a, a, few, scenes, draws=200)
+    assert (same.mean, same.low, same.high) == (1, 1, 1), "the same editor narrows nothing"
+    none = ratio([1.0] * len(b), b, few, scenes, draws=200)
+    assert none.mean == none.high == float("inf")
+
+
 def test_few_scenes_bound_nothing():
     with pytest.raises(ValueError, match="of 10 scenes at least"):
         gap([1.0] * 20, [n < 3 for n in range(20)], [str(n) for n in range(20)])
@@ -82,7 +93,8 @@ def test_the_table_tells_common_from_rare_and_what_mending_did(tmp_path):
         run.commit(folder, Unit("spatial_first", int(unit[-7:]), UNIT), from_rows(rows, RESULTS), {})
     told = lines(run, "first", "second", "value", {"pink"})
     assert told[2].split()[1:4] == ["100.0%", "0.0%", "+100.0"]
-    assert told[-1].startswith("the gap of second is smaller by +100.0 ")
+    assert told[-2].startswith("the gap of second is smaller by +100.0 ")
+    assert told[-1] == "that is 100% of the gap of first (100% to 100%); 20% were promised"
 
 
 @pytest.mark.parametrize(
@@ -90,6 +102,7 @@ def test_the_table_tells_common_from_rare_and_what_mending_did(tmp_path):
     [
         (("first", "third", "direction", {"right"}), "has no editor third"),
         (("first", "second", "direction", {"nowhere"}), "some must be rare and some not; there are right"),
+        (("first", "second", "direction", {"right"}, "other"), "--set other: the evaluation has spatial"),
     ],
 )
 def test_what_cannot_be_compared_is_said(tmp_path, asked, said):

@@ -10,7 +10,7 @@ from evaluation.benchmarks import _case as of_benchmark
 from evaluation.edit_sets import of_each, of_group, written
 from evaluation.editors import Asked, EditorMissing, Identity, Oracle, checked, editor
 from evaluation.stage import EditAndMeasure
-from evaluation.trials import cases, digest, judgeable
+from evaluation.trials import case_of, cases, digest, judgeable, sifted
 from shards.attempts import Attempts
 from shards.dataset import open_dataset
 from shards.guard import BrokenEngine, RowGuard
@@ -120,6 +120,33 @@ def test_an_editor_that_fails_costs_that_edit_and_no_other(dataset, run, monkeyp
         ("right", None), ("not_expressible", None), ("right", None),
     ]  # fmt: skip
     assert rows[0]["message"] == "no such colour" and all(row["edited"] is None for row in rows[:4])
+
+
+def test_an_edit_whose_picture_is_missing_or_broken_is_a_row_that_says_so(dataset, run, monkeypatch):
+    rows = [dict(case.row) for case in cases(dataset)]
+    rows[0]["original_image"] = None
+    rows[3]["edited_image"] = {"bytes": b"no picture", "path": None}
+    rows[5]["edited_image"] = None
+    there = [case_of(row, broken=True) for row in rows]
+    judged = {case.row["pair_id"]: why for case, why in sifted(there, Sees(dataset))}
+    assert set(judged.values()) == {None} and len(judged) == EDITS, "what cannot be tried is not lost"
+    run.storage.write("sets/set.parquet", written(there, GROUP))
+    made = results(run, dataset, monkeypatch, Wilful(dataset, {1: "raise"}))
+    assert [(row["outcome"], row["reason"]) for row in made] == [
+        ("failed", "broken_picture"), ("failed", "error_RuntimeError"), ("right", None),
+        ("failed", "broken_picture"), ("right", None), ("failed", "broken_picture"), ("right", None),
+    ]  # fmt: skip
+    assert made[0]["message"] == "original_image is missing" and "whole picture" in made[3]["message"]
+    assert all(row["judged"] for row in made), "they count as failures"
+
+
+def test_an_editor_that_cannot_say_what_it_can_costs_that_edit_alone(dataset, run, monkeypatch):
+    class Unsure(Oracle):
+        def expresses(self, asked):
+            raise KeyError("kind")
+
+    rows = results(run, dataset, monkeypatch, Unsure())
+    assert [row["reason"] for row in rows] == ["error_KeyError"] * EDITS
 
 
 def test_an_editor_whose_device_breaks_costs_no_edit(dataset, run, monkeypatch):

@@ -54,6 +54,9 @@ def test_sides_and_order_are_drawn_and_every_pair_of_editors_comes_as_often():
     assert len(pairs) == 6 and max(pairs.values()) < 1.2 * min(pairs.values())
     left = Counter(task.shown[0] for own in lists for task in own if task.kind == "check")
     assert 0.45 < left[TRUE] / left.total() < 0.55
+    for own in lists:  # else who always says "left" would pass now and then
+        sides = Counter(task.shown[0] for task in own if task.kind == "check")
+        assert abs(sides[TRUE] - sides[OTHER]) <= 1
     first = Counter(own[0].kind for own in lists)
     assert set(first) == {"pair", "rate", "check"}
     rated = Counter(task.shown for own in lists for task in own if task.kind == "rate")
@@ -198,7 +201,8 @@ def test_a_known_ranking_is_recovered_and_the_careless_tenth_is_found():
     found = figures(votes, EDITORS)
     by_rater = {rater: list(own) for rater, own in itertools.groupby(votes, lambda vote: vote["rater"])}
     dropped = {rater for rater, own in by_rater.items() if careless(own) is not None}
-    assert fooling <= dropped and len(dropped - fooling) <= 3
+    # Six answers drawn from three are five times right now and then (1.8%); an honest one slips more than once (1.2%).
+    assert len(fooling - dropped) <= 1 and len(dropped - fooling) <= 3
     assert found["raters"] == 60 and found["dropped"] == {"checks": len(dropped)}
     for strengths in found["strength"].values():
         assert sorted(EDITORS, key=lambda name: strengths[name]["rank"]) == ["ours", "plain", "other"]

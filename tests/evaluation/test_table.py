@@ -42,6 +42,13 @@ def test_a_failure_is_an_edit_that_is_wrong_and_what_cannot_be_said_is_none():
     assert (found["asked"], found["not_expressible"], found["failed"]) == (6, 2, {"not_finite": 2})
     assert found["curve"][0]["share"] == pytest.approx(4 / 6)
     assert found["ahead"]["edits"] == 6 and found["ahead"]["mean"] == pytest.approx(2 / 6)
+    whole = summary([*rows, *(row(n, "third", n > 4) for n in range(2, 8))], ["ours", "other", "third"])
+    whole = whole["spatial"]
+    assert whole["common"] == 4, (
+        "edits 4 to 7: two more cannot be said to one, and two were not tried by another"
+    )
+    shares = {name: one["common"]["mean"] for name, one in whole["editors"].items()}
+    assert shares == pytest.approx({"ours": 1.0, "other": 1.0, "third": 3 / 4})
 
 
 def test_editors_that_fail_at_all_edits_are_never_right_not_unjudged():

@@ -52,6 +52,15 @@ def test_who_does_nothing_fails_and_who_makes_the_true_picture_succeeds(dataset)
         assert [one.pair_id for one in results] == [case.row["pair_id"] for case in chosen]
 
 
+def test_pictures_that_were_scaled_are_judged_as_those_of_the_dataset_are(dataset):
+    reader = Sees(dataset, side=32)  # half of what the rows speak of
+    chosen = judgeable(list(cases(dataset, side=32)), reader)
+    assert len(chosen) == 5 and {case.before.shape for case in chosen} == {(32, 32, 3)}
+    truth = {case.before.tobytes(): case.truth for case in chosen}
+    made = tried(lambda before, texts, seeds: [truth[one.tobytes()] for one in before], chosen, reader)
+    assert all(result.success for *_, result in made)
+
+
 def test_what_the_reader_cannot_read_in_the_true_picture_is_left_out(dataset):
     name = next(cases(dataset)).row["pair_id"]
     assert name not in {

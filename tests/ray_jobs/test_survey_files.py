@@ -35,6 +35,7 @@ def test_what_is_asked_stays_when_editors_are_added_or_asked_anew(tmp_path):
     # The oracle is no editor that people are asked about.
     assert first.survey.editors == EDITORS and len(first.survey.entries) == 12
     run.config["editors"]["third"] = {"kind": "spatialpix"}
+    run.config["unit"] *= 2  # the next evaluation goes in other units, and the set of this survey does not
     made_of = json.loads(run.storage.read(MADE_OF))
     made_of["results"][0]["folder"] = "edits-of-another-training"
     made_of["sets"]["spatial"]["key"] = "sets/of-other-words"
