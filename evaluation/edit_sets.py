@@ -34,6 +34,12 @@ def of_group(storage: Storage, key: str, group: int) -> list[Case]:
         return [case_of(row, broken=True) for row in file.read_row_group(group).to_pylist()]
 
 
+def groups(storage: Storage, key: str) -> int:
+    """How many row groups the set has."""
+    with opened(storage, key) as file:
+        return int(file.num_row_groups)
+
+
 def every(storage: Storage, key: str) -> list[Case]:
     """The edits of all row groups, as `of_group`."""
     with opened(storage, key) as file:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import hashlib
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 _ROOT = Path(__file__).parent.parent
@@ -25,28 +26,46 @@ ANALYSIS = (
     "evaluation/trials.py", "evaluation/table.py", "evaluation/distances.py", "evaluation/opinions.py",
     "evaluation/survey.py", "evaluation/votes.py", "evaluation/gap.py",
 )  # fmt: skip
-_EDITORS = ("evaluation/editors.py",)
-_OURS = (
-    *_EDITORS,
-    *(
-        f"trainer/{name}.py"
-        for name in (
-            "pipeline", "guidance", "model", "compact", "features", "processor", "spatial_attention", "words", "maps",
-            "geometry", "landing", "outline", "brought", "retouch", "paste", "objective", "frozen",
-        )
-    ),
-)  # fmt: skip
-_OTHERS = {
-    "spatialpix": _OURS,
-    "diffusionclip": (*_EDITORS, "evaluation/diffusionclip.py", "evaluation/ddim.py"),
-    "unclip": (*_EDITORS, "evaluation/unclip.py", "evaluation/ddim.py"),
-    "hosted": (*_EDITORS, "evaluation/hosted.py"),
+_EDITORS = "evaluation/editors.py"
+_ROOTS = {
+    "spatialpix": "trainer/pipeline.py",
+    "decoded": "trainer/frozen.py",
+    "diffusionclip": "evaluation/diffusionclip.py",
+    "unclip": "evaluation/unclip.py",
+    "hosted": "evaluation/hosted.py",
 }
+# Where code that shapes pictures lies, and the words that it reads; what stores and schedules shapes none.
+_SHAPING = ("trainer", "spatial", "filters", "evaluation")
+_WORDS = "spatial/*.yaml"
 
 
+@cache
 def making(kind: str) -> tuple[str, ...]:
-    """The files that make pictures for an editor of this kind, beside libraries."""
-    return _OTHERS.get(kind, _EDITORS)
+    """The files that make pictures for an editor of this kind, beside libraries: one, and all that it imports."""
+    if kind not in _ROOTS:
+        return (_EDITORS,)
+    found, waiting = {_EDITORS}, [_ROOTS[kind]]
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting += _imported(_ROOT / name)
+    if any(name.startswith("spatial/") for name in found):
+        found |= {path.relative_to(_ROOT).as_posix() for path in _ROOT.glob(_WORDS)}
+    return tuple(sorted(found))
+
+
+def _imported(path: Path) -> list[str]:
+    """The project's own files that a module imports anywhere in it. Of the editors' module, which knows all kinds,
+    nobody imports but types."""
+    names = set[str]()
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+    found = (f"{name.replace('.', '/')}.py" for name in names if name.split(".")[0] in _SHAPING)
+    return sorted(name for name in found if (_ROOT / name).is_file())
 
 
 def rules(files: Iterable[str]) -> str:

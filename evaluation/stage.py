@@ -11,13 +11,14 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.editors import Asked, checked, editor
+from evaluation.editors import Asked, Editor, checked, editor
+from evaluation.made import Made, keep, kept
 from evaluation.preserved import Unlike, preserved, subject_of
 from evaluation.results import FAILED, MADE, RESULTS, RIGHT, TOLERANCES, UNASKED, WRONG
 from evaluation.spatial import judge
@@ -36,19 +37,10 @@ if TYPE_CHECKING:  # the driver asks this module for the stage's version, and lo
 _LONGEST = 300  # characters of what an editor says of its failure
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Made:
-    """What came of an edit. picture: None where there is none, and then reason says why."""
-
-    picture: Pixels | None
-    seconds: float
-    reason: str | None = None
-    message: str | None = None
-
-
 class EditAndMeasure:
     """Stage "edits". settings: {"set": {"name", "key"}, "editor": {"name", ...}, "copy", "batch", "seed", "reader",
-    "clip": null or as of stage "scores", "lpips": null or a file of `evaluation.lpips`}."""
+    "clip": null or as of stage "scores", "lpips": null or a file of `evaluation.lpips`, "made": the folder of what the
+    editor made, where it is looked for before it is asked}."""
 
     name = "edits"
     version = 1  # to be raised whenever the same settings and sets would give other rows
@@ -56,12 +48,17 @@ class EditAndMeasure:
     def __init__(
         self, *, run_uri: str, folder: str, inputs: Mapping[str, str], settings: Mapping[str, Any]
     ) -> None:
+        from evaluation.edit_sets import groups
         from filters.reader import Reader
 
         self._run, self._folder = Run.open(open_storage(run_uri)), folder
         self._set, self._about, self._copy = settings["set"], settings["editor"], int(settings["copy"])
         self._seed, self._batch = int(settings["seed"]), int(settings["batch"])
-        self._editor = editor(self._about, self._copy)
+        self._made_in = settings["made"]
+        self._asked_one: Editor | None = None
+        # One that is missing ends the run before it begins, but is not missed where all is made.
+        if len(self._run.done(self._made_in)) < groups(self._run.storage, self._set["key"]):
+            self._asked_one = editor(self._about, self._copy)
         self._reader = Reader.load(settings["reader"])
         self._clip, self._lpips = _clip(settings["clip"]), _lpips(settings["lpips"])
         self._measuring = ThreadPoolExecutor(1)  # measures a batch while the editor is at the next
@@ -73,18 +70,28 @@ class EditAndMeasure:
         numbered = list(
             zip(unit.rows, of_group(self._run.storage, self._set["key"], unit.index), strict=False)
         )
-        size = 1 if guard.row_by_row else self._batch
+        names = [str(case.row["pair_id"]) for _, case in numbered]
+        before = kept(self._run, self._made_in, unit, names)
+        size = 1 if guard.row_by_row and before is None else self._batch
         waiting: list[Future[list[dict[str, Any]]]] = []
+        every: list[Made | None] = []
         for start in range(0, len(numbered), size):
             some = numbered[start : start + size]
             cases = [case for _, case in some]
-            if all(guard.may_run(number) for number, _ in some):  # one by one where it may not
+            if before is not None:
+                made = before[start : start + size]
+            elif all(guard.may_run(number) for number, _ in some):  # one by one where it may not
                 at = time.monotonic()
                 made = self._made(cases)
                 asked_s += time.monotonic() - at
             else:
                 made = [Made(None, 0.0, guard.refusal) for _ in cases]
+            every += made
             waiting.append(self._measuring.submit(self._rows, cases, made))
+        if before is None and not keep(self._run, self._made_in, unit, names, every):
+            theirs = kept(self._run, self._made_in, unit, names)  # another worker was at this unit, too
+            if theirs is not None:
+                waiting = [self._measuring.submit(self._rows, [case for _, case in numbered], theirs)]
         rows = [row for one in waiting for row in one.result()]
         counts = Counter(
             f"{row['outcome']}:{row['reason']}" if row["outcome"] in (WRONG, FAILED) else row["outcome"]
@@ -116,7 +123,7 @@ class EditAndMeasure:
                 sizes.setdefault(one.image.shape, []).append(place)
         for places in sizes.values():
             for place, made in zip(places, self._together([asked[at] for at in places]), strict=True):
-                found[place] = made
+                found[place] = replace(made, memory_mb=_memory_mb(), price=self._editor.price)
         return found
 
     def _together(self, asked: Sequence[Asked]) -> list[Made]:
@@ -141,6 +148,12 @@ class EditAndMeasure:
             return [Made(None, each, "wrong_number", f"{len(pictures)} pictures for one edit")]
         return [_checked(picture, one.image, each) for picture, one in zip(pictures, asked, strict=True)]
 
+    @property
+    def _editor(self) -> Editor:
+        if self._asked_one is None:
+            self._asked_one = editor(self._about, self._copy)
+        return self._asked_one
+
     def _asked(self, case: Case) -> Asked:
         row = case.row
         captions = row["original_prompt"], row["edited_prompt"]
@@ -162,7 +175,7 @@ class EditAndMeasure:
             if one is None:
                 rows.append(row | {"outcome": UNASKED})
                 continue
-            row |= {"seconds": one.seconds, "memory_mb": _memory_mb(), "price": self._editor.price}
+            row |= {"seconds": one.seconds, "memory_mb": one.memory_mb, "price": one.price}
             if one.picture is None:
                 rows.append(row | {"outcome": FAILED, "reason": one.reason, "message": one.message})
                 continue

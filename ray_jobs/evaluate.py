@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from evaluation.made import STAGE as MADE
 from evaluation.rules import JUDGING, identity, making, rules
 from ray_jobs.config import ConfigError, check, one_line, overridden, read_yaml
 from ray_jobs.config_evaluate import (
@@ -106,7 +107,8 @@ def _work(arguments: argparse.Namespace) -> int:
             missing += outcome.missing
             if lease.lost.is_set():  # what is current, and the report, are the other job's to say
                 raise driver.TakenOver
-            run.set_current({route.name: route.folders})
+            # What was made is kept by `prune`, too: it may have been paid.
+            run.set_current({route.name: route.folders | {MADE: route.stages[0].settings["made"]}})
         run.storage.write(MADE_OF, json.dumps(made_of(sets, plan, missing), indent=1).encode())
         folders = {route.name: route.folders["edits"] for route in plan}
         report = evaluate_page.write(run, config, sets, folders, missing)
@@ -128,10 +130,10 @@ def hold_to_budget(run: Run, config: EvaluateConfig, plan: Sequence[Route], spen
         if not isinstance(editor, Hosted):
             continue
         own = [route for route in plan if route.stages[0].settings["editor"]["name"] == name]
-        done = {route.name: run.done(route.folders["edits"]) for route in own}
+        done = {route.name: run.done(route.stages[0].settings["made"]) for route in own}
         left = sum(unit.id not in done[route.name] for route in own for unit in route.units) * config.unit
         # By whatever model and settings: what was paid is paid.
-        paid = [f"edits-{route.name}-" for route in own]
+        paid = [f"{MADE}-{route.name}-" for route in own]
         shards = sum(entry.key.endswith(".parquet") for start in paid for entry in run.storage.list(start))
         before = shards * config.unit
         total += (left + before) * editor.price
@@ -201,22 +203,26 @@ def routes(config: EvaluateConfig, sets: Sequence[Frozen]) -> list[Route]:
             copies = editor.models if isinstance(editor, Trained) else own
             for copy, model in enumerate(copies):
                 about = editor.model_dump(mode="json") | {"name": name}
+                route = f"{one.name}_{name}" + (f"_{copy + 1}" if len(copies) > 1 else "")
+                weights = identity(model) if model else ""
+                shaping = {
+                    "stage": MADE, "version": version, "set": [one.name, one.digest], "unit": config.unit,
+                    "editor": {k: v for k, v in about.items() if k not in _NOT_SHAPING}, "copy": copy,
+                    "model": weights, "seed": config.seed, "batch": config.batch,
+                    "made_by": rules(making(editor.kind)), "stands_on": _stands_on(editor),
+                }  # fmt: skip
                 settings = {
                     "set": {"name": one.name, "key": one.key}, "editor": about, "copy": copy, "batch": config.batch,
-                    "seed": config.seed, "reader": config.reader, "clip": clip,
-                    "lpips": config.lpips, "model": identity(model) if model else "",
+                    "seed": config.seed, "reader": config.reader, "clip": clip, "lpips": config.lpips,
+                    "model": weights, "made": Run.folder(MADE, route, fingerprint(shaping)),
                 }  # fmt: skip
                 judged_by = None
                 if clip is not None:
                     judged_by = [clip[key] for key in ("identity", "preprocessing", "precision")]
-                shaping = {
-                    "stage": "edits", "version": version, "set": [one.name, one.digest], "unit": config.unit,
-                    "editor": {k: v for k, v in about.items() if k not in _NOT_SHAPING}, "copy": copy,
-                    "model": settings["model"], "seed": config.seed, "batch": config.batch,
-                    "reader": identity(config.reader), "clip": judged_by, "lpips": lpips, "rules": rules(JUDGING),
-                    "made_by": rules(making(editor.kind)), "stands_on": _stands_on(editor),
+                shaping |= {
+                    "stage": "edits", "reader": identity(config.reader), "clip": judged_by, "lpips": lpips,
+                    "rules": rules(JUDGING),
                 }  # fmt: skip
-                route = f"{one.name}_{name}" + (f"_{copy + 1}" if len(copies) > 1 else "")
                 units = [Unit(route, index, config.unit) for index in range(-(-one.edits // config.unit))]
                 folder = Run.folder("edits", route, fingerprint(shaping))
                 found.append(Route(route, units, [StageSpec("edits", STAGE, settings, folder, config.pool)]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from evaluation import stage as stage_module
 from evaluation.benchmarks import _case as of_benchmark
 from evaluation.edit_sets import of_each, of_group, written
 from evaluation.editors import Asked, EditorMissing, Identity, Oracle, checked, editor
+from evaluation.spatial import Outcome
 from evaluation.stage import EditAndMeasure
 from evaluation.trials import case_of, cases, digest, judgeable, sifted
 from shards.attempts import Attempts
@@ -24,6 +27,7 @@ from tests.datasets import pair, publish
 from tests.readers import Sees
 
 EDITS, GROUP = 7, 3
+NUMBERS = itertools.count(1)
 FOLDER = "edits-set_it-00000000"
 
 
@@ -42,18 +46,20 @@ def run(dataset, tmp_path) -> Run:
     return found
 
 
-def stage(run, dataset, monkeypatch, asked, lpips=None) -> EditAndMeasure:
+def stage(run, dataset, monkeypatch, asked, lpips=None, made=None) -> EditAndMeasure:
+    """made: the folder of what editors made; without one, what others made is another editor's."""
+    made = made or f"made-it-{next(NUMBERS):08x}"
     monkeypatch.setattr("filters.reader.Reader.load", lambda _: Sees(dataset))
     monkeypatch.setattr(stage_module, "editor", lambda *_: asked)
     settings = {
         "set": {"name": "set", "key": "sets/set.parquet"}, "editor": {"name": "it"}, "copy": 0, "batch": 2,
-        "seed": 0, "reader": "", "clip": None, "lpips": lpips,
+        "seed": 0, "reader": "", "clip": None, "lpips": lpips, "made": made,
     }  # fmt: skip
     return EditAndMeasure(run_uri=run.storage.uri, folder=FOLDER, inputs={}, settings=settings)
 
 
-def results(run, dataset, monkeypatch, asked, lpips=None) -> list[dict]:
-    made = stage(run, dataset, monkeypatch, asked, lpips)
+def results(run, dataset, monkeypatch, asked, lpips=None, made=None) -> list[dict]:
+    made = stage(run, dataset, monkeypatch, asked, lpips, made)
     found = []
     for index in range(-(-EDITS // GROUP)):
         unit = Unit("set_it", index, GROUP)
@@ -138,6 +144,38 @@ def test_an_edit_whose_picture_is_missing_or_broken_is_a_row_that_says_so(datase
     ]  # fmt: skip
     assert made[0]["message"] == "original_image is missing" and "whole picture" in made[3]["message"]
     assert all(row["judged"] for row in made), "they count as failures"
+
+
+def test_another_judge_looks_at_the_same_pictures_and_asks_nobody(dataset, run, monkeypatch):
+    ways = {0: "raise", 2: "nan", 5: "unasked"}
+    first = results(run, dataset, monkeypatch, Wilful(dataset, ways), made="made-it-0000000a")
+    for unit in range(3):
+        run.storage.delete(run.shard_key(FOLDER, f"set_it-{unit:07d}"))
+    monkeypatch.setattr(stage_module, "judge", lambda *_: Outcome("wrong_way"))
+
+    class Gone(Oracle):
+        def expresses(self, asked):
+            raise AssertionError("nobody is to be asked")
+
+    again = results(run, dataset, monkeypatch, Gone(), made="made-it-0000000a")
+    judged_anew = {"outcome", "reason", "within", "off"}
+    for before, after in zip(first, again, strict=True):
+        assert {**before, **dict.fromkeys(judged_anew)} == {**after, **dict.fromkeys(judged_anew)}
+        right = before["outcome"] == "right"
+        assert (after["outcome"], after["reason"]) == (
+            ("wrong", "wrong_way") if right else (before["outcome"], before["reason"])
+        )
+
+
+def test_of_two_workers_at_one_unit_the_first_ones_pictures_count(dataset, run, monkeypatch):
+    first = results(run, dataset, monkeypatch, Oracle(), made="made-it-0000000b")
+    for unit in range(3):
+        run.storage.delete(run.shard_key(FOLDER, f"set_it-{unit:07d}"))
+    known, looked = stage_module.kept, itertools.count()
+    # As for a worker that looks before the other has put anything.
+    monkeypatch.setattr(stage_module, "kept", lambda *of: None if next(looked) % 2 == 0 else known(*of))
+    again = results(run, dataset, monkeypatch, Identity(), made="made-it-0000000b")
+    assert [row["outcome"] for row in again] == [row["outcome"] for row in first] == ["right"] * EDITS
 
 
 def test_an_editor_that_cannot_say_what_it_can_costs_that_edit_alone(dataset, run, monkeypatch):

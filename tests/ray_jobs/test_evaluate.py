@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from evaluation.results import RESULTS
-from evaluation.rules import identity, rules
+from evaluation.rules import JUDGING, identity, making, rules
 from evaluation.spatial import seen
 from evaluation.trials import cases
 from filters.reader import Reader
@@ -258,11 +258,34 @@ def test_editors_whose_results_would_lie_in_one_folder_are_refused(tmp_path):
         routes(configured(tmp_path, editors=two | {"ours_1": {"kind": "oracle"}}), [one])
 
 
-def test_what_was_judged_by_other_rules_is_asked_again(tmp_path, monkeypatch):
+def test_what_was_judged_by_other_rules_is_judged_again_and_not_made_again(tmp_path, monkeypatch):
     one = Frozen("spatial", "sets/x.parquet", "ab" * 32, 10, 12, {}, None, "cd" * 32)
-    first = {route.name: route.folders["edits"] for route in routes(configured(tmp_path), [one])}
-    monkeypatch.setattr(evaluate, "rules", lambda files: "other")
-    assert {route.name: route.folders["edits"] for route in routes(configured(tmp_path), [one])} != first
+
+    def folders() -> tuple[set[str], set[str]]:
+        plan = routes(configured(tmp_path), [one])
+        made = {route.stages[0].settings["made"] for route in plan}
+        return {route.folders["edits"] for route in plan}, made
+
+    judged, made = folders()
+    assert len(judged) == len(made) and not judged & made
+    known = evaluate.rules
+    monkeypatch.setattr(evaluate, "rules", lambda files: "other" if files == JUDGING else known(files))
+    assert not folders()[0] & judged and folders()[1] == made
+    monkeypatch.setattr(evaluate, "rules", lambda files: "other")  # of what makes them, too
+    assert not folders()[0] & judged and not folders()[1] & made
+
+
+def test_what_makes_pictures_is_all_that_it_imports():
+    ours = making("spatialpix")
+    assert {"evaluation/editors.py", "trainer/pipeline.py", "trainer/paste.py", "spatial/language.py"} <= {
+        *ours
+    }
+    assert any(name.endswith(".yaml") for name in ours), "words that it understands"
+    assert "trainer/frozen.py" in making("decoded") and "trainer/embedded.py" in making("unclip")
+    assert not any(
+        name.startswith(("ray_jobs/", "shards/")) for kind in ("unclip", "hosted") for name in making(kind)
+    )
+    assert making("identity") == ("evaluation/editors.py",)
 
 
 def test_rules_are_what_code_says_not_how_it_is_written(tmp_path, monkeypatch):
@@ -314,8 +337,8 @@ def test_hosted_editors_are_not_asked_before_somebody_allowed_what_they_cost(tmp
     assert "editor dalle: up to 12 edits at 0.25 each: 3.00" in capsys.readouterr().out
     route = next(route for route in plan if route.name == "spatial_dalle")
     row = from_rows([], RESULTS)
-    for unit in route.units:  # what is there is not paid for again
-        run.commit(route.folders["edits"], unit, row, {})
+    for unit in route.units:  # what is there is not paid for again, whoever judges it
+        run.commit(route.stages[0].settings["made"], unit, row, {})
     with pytest.raises(ConfigError, match=r"up to 3\.00 in all"):  # but it was
         hold_to_budget(run, config, plan, 0.0)
     hold_to_budget(run, config, plan, 3.0)
