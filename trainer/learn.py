@@ -218,8 +218,11 @@ class Learner:
         )
         # Where there are no examples others still have some: what is learned there counts 0 times.
         pastes = self.pastes
+        spatial = self.editor.spatial is not None
         batch = (
-            batch_of(examples, self.frozen, self.kept, pastes) if examples else nothing(self.frozen, pastes)
+            batch_of(examples, self.frozen, self.kept, pastes, spatial)
+            if examples
+            else nothing(self.frozen, pastes)
         )
         also = sought_of(batch, examples, self.frozen) if finding else None
         with torch.autocast(self.frozen.device.type, torch.bfloat16, enabled=self.settings.bf16):

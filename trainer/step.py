@@ -88,10 +88,14 @@ class Losses:
 
 
 def batch_of(
-    examples: Sequence[Example], frozen: Frozen, kept: OpenLatents | None = None, pasting: bool = False
+    examples: Sequence[Example],
+    frozen: Frozen,
+    kept: OpenLatents | None = None,
+    pasting: bool = False,
+    spatial: bool = True,
 ) -> Batch:
     """Encodes pictures and words. kept: where latents that are made here go, for the next time. pasting: for an editor
-    that pastes; the examples have their pictures."""
+    that pastes; the examples have their pictures. spatial: for one with spatial layers, which read phrases."""
     words = tuple(one.words for one in examples)
     modes = _modes(examples, frozen, kept)
     pixels: Tensor | None = None
@@ -103,7 +107,7 @@ def batch_of(
         modes[:, 1] * frozen.vae.config.scaling_factor,
         frozen.text([one.text for one in words]),
         words,
-        frozen.phrases(arrays(list(words)).texts),
+        frozen.phrases(arrays(list(words)).texts if spatial else []),
         torch.stack([torch.from_numpy(one.masks) for one in examples]).to(frozen.device),
         torch.stack([torch.from_numpy(one.landings) for one in examples]).to(frozen.device),
         float(frozen.vae.config.scaling_factor),
@@ -206,6 +210,8 @@ def loss_of(
 def _shuffled(batch: Batch, drawn: torch.Generator) -> Batch:
     """Texts and pictures of each example, with the steps of another's words."""
     order = torch.randperm(len(batch), generator=drawn).tolist()
+    if not len(batch.phrases):  # of an editor that does not read them
+        return batch
     words = tuple(
         replace(one, steps=batch.words[other].steps) for one, other in zip(batch.words, order, strict=True)
     )
