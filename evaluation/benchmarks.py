@@ -100,7 +100,7 @@ def edits(name: str, folder: str, side: int | None = None) -> Iterator[Case]:
         raise BenchmarkError(f"{folder} is no folder; {name} is to be downloaded from where it is published")
     try:
         for case in READERS[name](Path(folder)):
-            yield case if side is None else _smaller(case, side)
+            yield case if side is None else smaller(case, side)
     except (KeyError, TypeError, AttributeError) as error:
         raise BenchmarkError(
             f"{folder} is not laid out as {name} is: {type(error).__name__} {error}"
@@ -131,7 +131,8 @@ def _case(
     return Case(row, text, before, truth, {})
 
 
-def _smaller(case: Case, side: int) -> Case:
+def smaller(case: Case, side: int) -> Case:
+    """Of an edit that nobody judges: its pictures, the longer side no more than `side` pixels."""
     height, width = case.before.shape[:2]
     if case.broken or max(height, width) <= side:
         return case

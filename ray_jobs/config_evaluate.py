@@ -17,8 +17,9 @@ class EditSet(Model):
     """Edits of a published dataset, or of somebody's benchmark in a folder, as `evaluation.benchmarks` reads it; those
     are measured, not judged. words: "written" as they are; "withheld", said anew by the quarter of phrasings that
     `train` leaves out; "canonical", one English wording per meaning; "free", only edits with sentences of people,
-    worded by these. side: pixels that a benchmark's longer sides are scaled down to. most: of each kind. digest: what
-    the set must be, or its beginning; it is printed at the start."""
+    worded by these. judged: false for edits that the reader cannot judge, of photos say, or of light: all are made and
+    measured. kinds: of edits; all. side: pixels that longer sides are scaled down to, where nothing is judged. most: of
+    each kind. digest: what the set must be, or its beginning; it is printed at the start."""
 
     dataset: str | None = None
     benchmark: Literal["magicbrush", "emu_edit", "i2ebench", "spatialedit"] | None = None
@@ -26,6 +27,8 @@ class EditSet(Model):
     side: Annotated[int, Field(ge=64, le=4096)] | None = None
     split: str = "test"
     words: Literal["written", "withheld", "canonical", "free"] = "withheld"
+    judged: bool = True
+    kinds: tuple[str, ...] = ()
     most: PositiveInt | None = None
     digest: Annotated[str, Field(pattern="^[0-9a-f]{8,64}$")] | None = None
 
@@ -35,8 +38,8 @@ class EditSet(Model):
             self.folder is None
         ):
             raise ValueError("needs either a dataset, or a benchmark and its folder")
-        if self.dataset is not None and self.side is not None:
-            raise ValueError("side: is for benchmarks; pictures of a dataset stay as they are")
+        if self.dataset is not None and self.judged and self.side is not None:
+            raise ValueError("side: is for edits that are not judged; pictures that are stay as they are")
         return self
 
 

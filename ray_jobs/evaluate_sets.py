@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -78,7 +78,8 @@ def frozen(run: Run, name: str, asked: EditSet, config: EvaluateConfig) -> Froze
         looked_at = len(chosen) + sum(sum(kinds.values()) for kinds in left_out.values())
         if not chosen:
             raise ConfigError(
-                f"sets.{name}: none of the {looked_at} edits of split {asked.split!r} can be judged"
+                f"sets.{name}: none of the {looked_at} edits of split {asked.split!r} can be "
+                + ("judged" if asked.judged else "asked for: there are none of these kinds")
             ) from None
         key, file = f"sets/{name}-{made_of[:8]}.parquet", written(chosen, config.unit)
         known = hashlib.sha256(file).hexdigest()
@@ -101,8 +102,7 @@ def frozen(run: Run, name: str, asked: EditSet, config: EvaluateConfig) -> Froze
 def _chosen(name: str, asked: EditSet, reader: Reader) -> tuple[list[Case], LeftOut, float | None]:
     """The edits that count, how many of which kind do not, and why, and `Frozen.oracle`. Raises ConfigError."""
     from evaluation.benchmarks import BenchmarkError, edits
-    from evaluation.paraphrases import paraphrases
-    from evaluation.trials import IDLE, MISREAD, cases, sifted, worded
+    from evaluation.trials import IDLE, MISREAD, cases, sifted
     from shards.dataset import open_dataset
 
     if asked.benchmark is not None:
@@ -112,8 +112,12 @@ def _chosen(name: str, asked: EditSet, reader: Reader) -> tuple[list[Case], Left
             raise ConfigError(f"sets.{name}: {one_line(error)}") from None
         return *_of_each(there, asked.most), None
     held: Chosen = "held_out" if asked.words == "withheld" else "all"
+    there = list(cases(open_dataset(asked.dataset or ""), asked.split, held, broken=True))
+    if asked.kinds:
+        there = [case for case in there if case.kind in asked.kinds]
+    if not asked.judged:
+        return *_of_each(_reworded([_unjudged(case, asked.side) for case in there], asked), asked.most), None
     try:
-        there = list(cases(open_dataset(asked.dataset or ""), asked.split, held, broken=True))
         judged = list(sifted(there, reader))
     except ValueError as error:
         raise ConfigError(f"sets.{name}: {one_line(error)}") from None
@@ -125,12 +129,25 @@ def _chosen(name: str, asked: EditSet, reader: Reader) -> tuple[list[Case], Left
             kinds[case.kind] = kinds.get(case.kind, 0) + 1
     right = sum(why in (None, IDLE) and not case.broken for case, why in judged)
     misread = sum(left_out.get(MISREAD, {}).values())
-    if asked.words == "free":
-        chosen = worded(chosen, [(one.pair_id, one.language, one.text) for one in paraphrases()])
-    elif asked.words == "canonical":
-        chosen = [_canonical(case) for case in chosen]
-    taken, over = _of_each(chosen, asked.most)
+    taken, over = _of_each(_reworded(chosen, asked), asked.most)
     return taken, left_out | over, right / max(1, right + misread)
+
+
+def _reworded(chosen: list[Case], asked: EditSet) -> list[Case]:
+    from evaluation.paraphrases import paraphrases
+    from evaluation.trials import worded
+
+    if asked.words == "free":
+        return worded(chosen, [(one.pair_id, one.language, one.text) for one in paraphrases()])
+    return [_canonical(case) for case in chosen] if asked.words == "canonical" else chosen
+
+
+def _unjudged(case: Case, side: int | None) -> Case:
+    """Without what it would be judged by."""
+    from evaluation.benchmarks import smaller
+
+    bare = replace(case, row={**case.row, "operations": None}, yaws={})
+    return bare if side is None else smaller(bare, side)
 
 
 def _of_each(chosen: list[Case], most: int | None) -> tuple[list[Case], LeftOut]:

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from evaluation.edit_sets import every
 from evaluation.results import RESULTS
 from evaluation.rules import JUDGING, identity, making, rules
 from evaluation.spatial import seen
@@ -23,14 +24,17 @@ from ray_jobs.config import ConfigError, check
 from ray_jobs.config_evaluate import EvaluateConfig
 from ray_jobs.evaluate import hold_to_budget, routes
 from ray_jobs.evaluate_results import made_of
-from ray_jobs.evaluate_sets import Frozen
+from ray_jobs.evaluate_sets import Frozen, frozen
 from ray_jobs.evaluate_table import table
 from ray_jobs.evaluate_trade import trade_off
 from ray_jobs.progress import Counted, Progress
 from shards.dataset import open_dataset
+from shards.run import Run
+from shards.storage import open_storage
 from shards.tables import from_rows
 from shards.units import Unit
 from tests.alexnet import written
+from tests.datasets import pair, publish
 from tests.evaluations_by_hand import hand_made_evaluation
 from tests.ray_jobs.test_progress import report as unit_report
 from tests.trainer.test_step import STARTER
@@ -62,7 +66,7 @@ def configured(folder, **changes) -> EvaluateConfig:
             {"sets": {"spatial": {"benchmark": "magicbrush"}}},
             "needs either a dataset, or a benchmark and its folder",
         ),
-        ({"sets": {"spatial": {"dataset": "d", "side": 512}}}, "side: is for benchmarks"),
+        ({"sets": {"spatial": {"dataset": "d", "side": 512}}}, "side: is for edits that are not judged"),
     ],
 )
 def test_a_configuration_that_cannot_be_is_named(tmp_path, changes, said):
@@ -159,6 +163,27 @@ def test_editors_that_differ_in_their_text_scale_alone_are_one_line(tmp_path):
     low, high = found["lines"][0]["points"]
     assert 0 < low["x"] < high["x"] < 100 and 0 < low["y"] < high["y"] < 50, "right is as told, up is alike"
     assert trade_off(editors, {"oracle": figures["oracle"]}, (100, 50), ("red",)) is None
+
+
+def test_edits_that_no_reader_can_judge_are_a_set_that_says_so(tmp_path):
+    """Photos of several sizes, and changes of light: all of them, smaller, and only of the kinds that are asked for."""
+    large = pair(1, side=256)
+    rows = [pair(0), large, pair(2, kind="lighting", edit_prompt="make it night"), pair(3, kind="background")]
+    rows.append(pair(4, original_image=None))
+    publish(open_storage(str(tmp_path / "data")), {"test": rows})
+    run = Run.create_or_open(open_storage(str(tmp_path / "out")), {})
+    asked = {"dataset": str(tmp_path / "data"), "judged": False, "side": 128, "words": "written"}
+    config = configured(tmp_path, sets={"photos": asked, "light": asked | {"kinds": ["lighting"]}})
+    photos, light = (frozen(run, name, one, config) for name, one in config.sets.items())
+    assert (photos.edits, photos.looked_at, photos.oracle) == (5, 5, None)
+    there = every(run.storage, photos.key)
+    assert [case.before.shape[0] for case in there] == [64, 128, 64, 64, 1]
+    assert [bool(case.broken) for case in there] == [False] * 4 + [True]
+    assert not any(case.judged for case in there)
+    assert [case.kind for case in every(run.storage, light.key)] == ["lighting"]
+    none = configured(tmp_path, sets={"none": asked | {"kinds": ["dance"]}})
+    with pytest.raises(ConfigError, match="there are none of these kinds"):
+        frozen(run, "none", none.sets["none"], none)
 
 
 def test_progress_speaks_of_edits():
