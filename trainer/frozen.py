@@ -82,8 +82,8 @@ class Frozen(nn.Module):
         """(b, c, h / 8, w / 8): the mode of the posterior, *without* the scaling factor, as diffusers' InstructPix2Pix
         pipeline feeds it. Times that factor it is what is to be learned: not a sample, since the posterior is narrow,
         and what is kept must not differ from what is not."""
-        modes = [self.vae.encode(some).latent_dist.mode() for some in pixels.split(self._at_once(pixels))]
-        return cast(Tensor, torch.cat(modes))
+        modes = [self.vae.encode(some).latent_dist.mode() for some in torch.split(pixels, self._at_once(pixels))]
+        return torch.cat(modes)
 
     def _at_once(self, pixels: Tensor) -> int:
         """How many pictures are encoded together. On a CPU few, whose features stay in its cache: 32 of 128 pixels
