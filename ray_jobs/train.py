@@ -100,11 +100,8 @@ def _anywhere(config: TrainConfig) -> TrainConfig:
     if model.is_dir():
         if missing := [part for part in MODEL_PARTS if not (model / part).is_dir()]:
             raise ConfigError(f"model: {model} holds no diffusion model: there is no {missing[0]} in it")
-        if (model / "spatial").exists():
-            raise ConfigError(
-                f"model: {model} is an editor with spatial layers, which a new training would not have: name the model "
-                "that it was made of"
-            )
+        if (layers := model / "spatial" / "config.json").is_file():
+            _goes_on_with(json.loads(layers.read_text()), config)
     elif model.is_absolute() or config.model.startswith(".") or config.model.count("/") != 1:
         raise ConfigError(f"model: {config.model} is neither a folder nor a name on the Hub (owner/name)")
     full = {name: open_storage(getattr(config, name)).uri for name in ("out", "dataset")}
@@ -116,6 +113,16 @@ def _anywhere(config: TrainConfig) -> TrainConfig:
         data = data.model_copy(update={"latents": str(Path(data.latents).resolve())})
     looks = config.validation.model_copy(update={"reader": str(Path(config.validation.reader).resolve())})
     return config.model_copy(update=full | {"data": data, "validation": looks})
+
+
+def _goes_on_with(layers: dict[str, Any], config: TrainConfig) -> None:
+    """An editor goes on with the spatial layers that it has. Raises ConfigError that says which differ."""
+    there = {**layers["parts"], "width": layers["token_width"]}
+    if differ := [f"{name} {there[name]}" for name, value in config.layers if there.get(name) != value]:
+        raise ConfigError(
+            f"model: {config.model} is an editor whose spatial layers are others ({', '.join(differ)}): give `layers` "
+            "the same, or name the text-to-image model that it was made of"
+        )
 
 
 def _look(config: TrainConfig) -> None:
@@ -279,7 +286,8 @@ def _heard(
 def learner_of(
     config: TrainConfig, rank: int = 0, ranks: int = 1, device: str | torch.device = "cpu"
 ) -> Learner:
-    """An editor that has learned nothing. Raises OSError where the model is not there."""
+    """An editor that has learned nothing here: of a text-to-image model, or one with spatial layers that goes on from
+    its weights. Raises OSError where the model is not there."""
     import torch
 
     from trainer.frozen import Frozen, text_to_image
@@ -292,8 +300,11 @@ def learner_of(
     parts = Parts(**layers.model_dump(exclude={"width"})) if layers.tokens else None
     torch.manual_seed(config.seed)  # new layers begin alike on all ranks
     frozen = Frozen.load(config.model, config.revision).to(device)
-    unet = text_to_image(config.model, config.revision)
-    editor = SpatialEditor(unet, parts, layers.width, frozen.pasting).to(device)
+    if (Path(config.model) / "spatial").exists():
+        editor = SpatialEditor.load(Path(config.model), frozen.pasting).to(device)
+    else:
+        unet = text_to_image(config.model, config.revision)
+        editor = SpatialEditor(unet, parts, layers.width, frozen.pasting).to(device)
     parallel = Parallel(rank, ranks, config.workers.sharded)
     return Learner(editor, frozen, settings_of(config), parallel)
 
@@ -400,9 +411,10 @@ def put(learner: Learner, config: TrainConfig, storage: Storage) -> None:
             return
         export(learner.frozen, config.model, folder, config.revision)
         about = {"seed": config.seed, "steps": learner.progress.step, "samples": learner.progress.seen}
-        (folder / "training.json").write_text(
-            json.dumps(about | {"learn": config.learn.model_dump()}, indent=1)
-        )
+        about |= {"learn": config.learn.model_dump()}
+        if (before := Path(config.model) / SETTINGS).is_file():  # an editor that went on
+            about["before"] = json.loads(before.read_text())
+        (folder / SETTINGS).write_text(json.dumps(about, indent=1))
         _put_folder(folder, storage)
 
 

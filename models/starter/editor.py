@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from trainer.frozen import Frozen
 from trainer.model import SpatialEditor
@@ -35,10 +37,9 @@ def carry(trained: Path, diffusion: Path, folder: Path) -> None:
     (folder / "README.md").write_text(card(json.loads((folder / "training.json").read_text())), "utf-8")
 
 
-def card(training: dict[str, object]) -> str:
+def card(training: Mapping[str, Any]) -> str:
     """training: of training.json."""
-    learn = training["learn"]
-    assert isinstance(learn, dict)
+    taught = "\n".join(_taught(one) for one in _in_order(training))
     return f"""# The editor
 
 An editor of pictures by instruction, English or Vietnamese, that knows where: SpatialPix's spatial layers on the
@@ -58,9 +59,8 @@ edited = pipeline(np.asarray(Image.open("picture.png").convert("RGB")), "move th
 
 - Files: `unet` (float16, as diffusers loads it), `spatial` (int8 with a scale a row), `scheduler`; autoencoder, text
   encoder and tokenizer are links to those of [diffusion](../diffusion).
-- Training: {training["samples"]} samples in {training["steps"]} steps, of which the first {learn["find"]} teach to find
-  alone; rate {learn["rate"]}, averaged weights (decay {learn["ema"]}), seed {training["seed"]}. All settings are in
-  `training.json`.
+- Training, all settings of which are in `training.json`:
+{taught}
 - Data: pairs of the starter world, renders of this project's own (CC0-1.0), and the same the other way round.
 - How good it is, beside others: [results](../../../../docs/results.md). How it works:
   [the editor](../../../../docs/editor.md).
@@ -68,3 +68,18 @@ edited = pipeline(np.asarray(Image.open("picture.png").convert("RGB")), "move th
 
 Made of what `train` left by `.venv/bin/python -m models.starter editor --trained FOLDER`.
 """
+
+
+def _in_order(training: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """A training, after those that its editor came from."""
+    before = training.get("before")
+    return [*(_in_order(before) if before else ()), training]
+
+
+def _taught(training: Mapping[str, Any]) -> str:
+    learn = training["learn"]
+    finding = f", of which the first {learn['find']} teach to find alone" if learn["find"] else ""
+    return (
+        f"  - {training['samples']} samples in {training['steps']} steps{finding};\n"
+        f"    rate {learn['rate']}, averaged weights (decay {learn['ema']}), seed {training['seed']}."
+    )

@@ -28,8 +28,9 @@ def trained(tmp_path_factory):
     parts = Parts(land=True, paste=True)
     SpatialEditor(text_to_image(DIFFUSION), parts, pasting=frozen.pasting).save(folder)
     export(frozen, DIFFUSION, folder)
-    learn = {"find": 10, "rate": 0.001, "ema": 0.9}
-    (folder / "training.json").write_text(json.dumps({"seed": 1, "steps": 2, "samples": 32, "learn": learn}))
+    about = {"seed": 1, "steps": 2, "samples": 32, "learn": {"find": 10, "rate": 0.001, "ema": 0.9}}
+    before = about | {"samples": 48, "before": None}
+    (folder / "training.json").write_text(json.dumps(about | {"before": before}))
     return folder
 
 
@@ -48,7 +49,8 @@ def test_it_edits_as_the_whole_one_does_and_is_small(trained, tmp_path):
         for folder in (trained, tmp_path / "editor")
     ]
     assert np.abs(pair[0].astype(int) - pair[1]).mean() < 3
-    assert "32 samples in 2 steps" in (tmp_path / "editor" / "README.md").read_text()
+    card = (tmp_path / "editor" / "README.md").read_text()
+    assert 0 < card.index("48 samples in 2 steps") < card.index("32 samples in 2 steps")
 
 
 def test_an_editor_of_another_model_is_refused(trained, tmp_path):

@@ -14,7 +14,7 @@ from PIL import Image
 
 from ray_jobs import __main__ as command
 from ray_jobs.config import check
-from ray_jobs.config_train import MODEL_PARTS, TrainConfig
+from ray_jobs.config_train import TrainConfig
 from ray_jobs.train import (
     CHECKPOINTS,
     RESULT,
@@ -33,11 +33,13 @@ from shards.storage import open_storage
 from tests.datasets import pair, publish
 from tests.readers import Sees
 from tests.trainer.test_step import STARTER
+from trainer.model import SpatialEditor
 from trainer.pipeline import Sampling, SpatialPixPipeline
 from trainer.step import StepSettings
 from trainer.stream import Stream
 
 TINY = Sampling(steps=2)
+EDITOR = STARTER.parent / "editor"
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +122,21 @@ def test_the_plain_editors_folder_is_a_pipeline_of_diffusers(values, tmp_path, l
     assert edited.size == (80, 56)
 
 
+def test_an_editor_goes_on_from_its_weights_and_says_what_came_before(values, tmp_path):
+    config = configured(values, model=str(EDITOR))
+    learner = learner_of(config)
+    there = SpatialEditor.load(EDITOR, learner.frozen.pasting).state_dict()
+    assert all(torch.equal(value, there[name]) for name, value in learner.editor.state_dict().items())
+    put(learner, config, open_storage(str(tmp_path)))
+    about = json.loads((tmp_path / "training.json").read_text())
+    assert about["samples"] == 0 and about["before"] == json.loads((EDITOR / "training.json").read_text())
+    assert SpatialPixPipeline.from_pretrained(tmp_path)(picture(), "move it up", sampling=TINY).shape == (
+        60,
+        84,
+        3,
+    )
+
+
 def test_what_is_wrong_is_said_before_anything_starts(values, tmp_path, capsys):
     def said(*arguments: str) -> str:
         path = tmp_path / "train.yaml"
@@ -134,9 +151,9 @@ def test_what_is_wrong_is_said_before_anything_starts(values, tmp_path, capsys):
     )
     assert "is neither a folder nor a name on the Hub" in said("--set", "model=/nowhere")
     assert "holds no diffusion model: there is no unet" in said("--set", f"model={tmp_path}")
-    for part in (*MODEL_PARTS, "spatial"):
-        (tmp_path / "ours" / part).mkdir(parents=True)
-    assert "is an editor with spatial layers" in said("--set", f"model={tmp_path / 'ours'}")
+    assert "spatial layers are others (land True)" in said(
+        "--set", f"model={EDITOR}", "--set", "layers.land=false"
+    )
     assert "validation.every: 3 is no multiple of learn.every (2)" in said("--set", "validation.every=3")
     assert "validation.reader: no config.json" in said(
         "--set", "validation.every=2", "--set", f"validation.reader={tmp_path}"
