@@ -10,6 +10,10 @@ from hypothesis import settings
 
 from tests.s3_server import S3Server, running_server
 
+# Threads of torch that wait for each other spin. Where another process has their core, each wait then costs a time
+# slice, and small models take ten times as long. Read when torch is loaded, which no test module has done yet.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 # No example has to be quick: on a busy machine the first may take a second, and nothing is wrong with it.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
+import torch
 
 from shards.dataset import Dataset, open_dataset
 from shards.storage import open_storage
@@ -9,6 +12,15 @@ from tests.trainer.test_step import STARTER
 from trainer.frozen import Frozen
 
 ROWS = 11
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Models of these tests are too small to be shared out: two threads take twice as long as one."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

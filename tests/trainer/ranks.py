@@ -81,6 +81,7 @@ def mean_loss(
     found = found + context.outlined.logits.square().mean(dim=(1, 2)).sum() / count / 100
     found = found + context.landed.logits.square().mean(dim=1).sum() / count / 100
     found = found + context.landed.middles.square().sum() / count / 100
+    found = found + (context.landed.growth - 1).square().sum() / count / 100
     return Losses(noise + found, noise.detach(), found.detach())
 
 
