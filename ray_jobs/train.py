@@ -305,6 +305,9 @@ def learner_of(
     else:
         unet = text_to_image(config.model, config.revision)
         editor = SpatialEditor(unet, parts, layers.width, frozen.pasting).to(device)
+    convolved: tuple[Any, ...] = (frozen.vae,) if config.workers.sharded else (editor, frozen.vae)
+    for part in convolved:  # a tenth faster on a CPU; what is sharded must lie one row after another
+        part.to(memory_format=torch.channels_last)
     parallel = Parallel(rank, ranks, config.workers.sharded)
     return Learner(editor, frozen, settings_of(config), parallel)
 
@@ -410,7 +413,11 @@ def put(learner: Learner, config: TrainConfig, storage: Storage) -> None:
         if learner.parallel.rank:
             return
         export(learner.frozen, config.model, folder, config.revision)
-        about = {"seed": config.seed, "steps": learner.progress.step, "samples": learner.progress.seen}
+        about: dict[str, Any] = {
+            "seed": config.seed,
+            "steps": learner.progress.step,
+            "samples": learner.progress.seen,
+        }
         about |= {"learn": config.learn.model_dump()}
         if (before := Path(config.model) / SETTINGS).is_file():  # an editor that went on
             about["before"] = json.loads(before.read_text())

@@ -64,7 +64,7 @@ class Frozen(nn.Module):
         digest = hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode())
         for name, value in sorted(self.vae.state_dict().items()):
             digest.update(name.encode())
-            digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+            digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()
 
     def latents_of(self, side: int) -> tuple[int, int, int]:
@@ -82,7 +82,9 @@ class Frozen(nn.Module):
         """(b, c, h / 8, w / 8): the mode of the posterior, *without* the scaling factor, as diffusers' InstructPix2Pix
         pipeline feeds it. Times that factor it is what is to be learned: not a sample, since the posterior is narrow,
         and what is kept must not differ from what is not."""
-        modes = [self.vae.encode(some).latent_dist.mode() for some in torch.split(pixels, self._at_once(pixels))]
+        modes = [
+            self.vae.encode(some).latent_dist.mode() for some in torch.split(pixels, self._at_once(pixels))
+        ]
         return torch.cat(modes)
 
     def _at_once(self, pixels: Tensor) -> int:
