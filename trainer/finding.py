@@ -9,12 +9,11 @@ by kind and material: what is learned of a pair is several times as much.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from shards.images import rle_to_mask
@@ -22,12 +21,7 @@ from spatial.expressions import say_expression
 from spatial.instruction import Expression
 from spatial.lexicon import Lexicon
 from spatial.scene import SpatialError
-from trainer.words import FIELD_SIZES, MAX_STEPS, NUMBERS, Step, Words, arrays
-
-if TYPE_CHECKING:
-    from trainer.examples import Example
-    from trainer.frozen import Frozen
-    from trainer.step import Batch
+from trainer.words import FIELD_SIZES, MAX_STEPS, NUMBERS, Step, Words
 
 COLUMNS = tuple(
     f"objects_{when}.list.element.{field}"
@@ -74,27 +68,6 @@ def sought(row: Mapping[str, Any], places: int, rng: np.random.Generator) -> Sou
                     masks[place, role] = np.maximum(masks[place, role], shape)
         steps.append(_naming(pair[0], pair[1]))
     return Sought(after, Words("", tuple(steps)), masks)
-
-
-def sought_of(batch: Batch, examples: Sequence[Example], frozen: Frozen) -> Batch:
-    """Pictures, words and masks of what is sought in the examples of a batch; of its targets, nothing is meant."""
-    words, source = [Words("")] * len(batch), batch.source.clone()
-    outlines, landings = torch.zeros_like(batch.outlines), torch.zeros_like(batch.landings)
-    pixels = None if batch.pixels is None else batch.pixels.clone()
-    for place, one in enumerate(examples):
-        if one.sought is None:
-            continue
-        words[place] = one.sought.words
-        outlines[place] = outlines.new_tensor(one.sought.masks)
-        if one.sought.after:
-            source[place] = batch.target[place] / batch.scaling
-            if pixels is not None:
-                pixels[place] = pixels[place].flip(0)
-    phrases = frozen.phrases(arrays(words).texts)
-    return replace(
-        batch, source=source, words=tuple(words), phrases=phrases, outlines=outlines, landings=landings,
-        pixels=pixels,
-    )  # fmt: skip
 
 
 _Description = tuple[str, str | None, str | None]  # kind, colour, material

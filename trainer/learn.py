@@ -16,7 +16,6 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from trainer.examples import Example
-from trainer.finding import sought_of
 from trainer.frozen import Frozen
 from trainer.latents import OpenLatents
 from trainer.lora import adapt, merged
@@ -33,6 +32,7 @@ from trainer.step import (
     finding_loss_of,
     loss_of,
     nothing,
+    sought_of,
 )
 from trainer.stream import Stream
 

@@ -155,7 +155,7 @@ class SpatialEditor(nn.Module):
         """What `painted` predicts, with what is known pasted; of an editor that does not paste the same."""
         if context is None or self.pasting is None:
             return predicted
-        return self.pasting.pasted(predicted, noisy, steps, context, more)
+        return self.pasting.pasted(predicted, noisy, steps, context.paste, more)
 
     def painted(
         self,

@@ -26,7 +26,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -36,9 +36,6 @@ from trainer.brought import Brought
 from trainer.maps import FINE, NARROW, Residual, fine, kept, sized
 from trainer.objective import Objective
 from trainer.retouch import Retouch
-
-if TYPE_CHECKING:
-    from trainer.spatial_attention import SpatialContext
 
 NEVER = -1e4  # a logit
 _HIDDEN = 64
@@ -251,10 +248,9 @@ class Pasting:
     scaling: float
 
     def pasted(
-        self, said: Tensor, noisy: Tensor, steps: Tensor, context: SpatialContext, more: Tensor | None = None
+        self, said: Tensor, noisy: Tensor, steps: Tensor, paste: Paste | None, more: Tensor | None = None
     ) -> Tensor:
         """The prediction `said` of `noisy` at `steps`, blended; shaped as it is. more: as of `Paste.over`."""
-        paste = context.paste
         if paste is None:
             return said
         signal, w = self.objective.shares(steps, noisy)

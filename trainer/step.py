@@ -115,6 +115,27 @@ def batch_of(
     )
 
 
+def sought_of(batch: Batch, examples: Sequence[Example], frozen: Frozen) -> Batch:
+    """Pictures, words and masks of what is sought in the examples of a batch; of its targets, nothing is meant."""
+    words, source = [Words("")] * len(batch), batch.source.clone()
+    outlines, landings = torch.zeros_like(batch.outlines), torch.zeros_like(batch.landings)
+    pixels = None if batch.pixels is None else batch.pixels.clone()
+    for place, one in enumerate(examples):
+        if one.sought is None:
+            continue
+        words[place] = one.sought.words
+        outlines[place] = outlines.new_tensor(one.sought.masks)
+        if one.sought.after:
+            source[place] = batch.target[place] / batch.scaling
+            if pixels is not None:
+                pixels[place] = pixels[place].flip(0)
+    phrases = frozen.phrases(arrays(words).texts)
+    return replace(
+        batch, source=source, words=tuple(words), phrases=phrases, outlines=outlines, landings=landings,
+        pixels=pixels,
+    )  # fmt: skip
+
+
 def pooled(outlines: Tensor) -> Tensor:
     """(b, steps, 2, FINE h, FINE w) to (b, steps, 2, h, w)."""
     return torch.unflatten(F.avg_pool2d(outlines.flatten(0, 1), FINE), 0, outlines.shape[:2])
@@ -266,7 +287,7 @@ def _shown(batch: Batch, encode: Encode | None) -> Shown | None:
 def finding_loss_of(
     editor: Any, batch: Batch, sought: Batch, settings: StepSettings, drawn: torch.Generator
 ) -> Losses:
-    """What is lost of finding alone; no edit is made. sought: as `trainer.finding.sought_of` makes it."""
+    """What is lost of finding alone; no edit is made. sought: as `sought_of` makes it."""
     if settings.shuffled:
         batch, sought = _shuffled(batch, drawn), _shuffled(sought, drawn)
     context, also = editor(

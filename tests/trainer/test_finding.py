@@ -14,13 +14,13 @@ from tests.datasets import pair
 from tests.trainer.editors import tiny_unet
 from tests.trainer.test_learn import Killed
 from trainer.examples import RowError, Seen, example
-from trainer.finding import sought, sought_of
+from trainer.finding import sought
 from trainer.frozen import Frozen
 from trainer.learn import Learner, LearnSettings, Line
 from trainer.maps import FINE
 from trainer.model import SpatialEditor, is_spatial
 from trainer.spatial_attention import Parts
-from trainer.step import batch_of
+from trainer.step import batch_of, sought_of
 from trainer.stream import Stream, StreamSettings, groups_of
 
 FINDING, EDITING = Seen(64, 0.5, finding=True, pixels=True), Seen(64, 0.5, pixels=True)

@@ -56,7 +56,7 @@ def test_the_predicted_picture_is_blended_by_the_share_of_the_noise(prediction):
     paste, said = context.paste, torch.randn(noisy.shape)
     more = torch.randn(len(noisy), 1, *noisy.shape[-2:])  # the UNet's count as much as the encoder's
     objective = editor.pasting.objective
-    blended = editor.pasting.pasted(said, noisy, steps, context, more)
+    blended = editor.pasting.pasted(said, noisy, steps, paste, more)
     _, w = objective.shares(steps, noisy)
     clean = objective.clean(said, noisy, steps)
     known = 0.7 * paste.known(more)
@@ -71,9 +71,8 @@ def test_pure_noise_and_a_whole_share_of_the_source_give_the_source():
     context = opened(context)
     paste = only(context.paste, 0)
     draft = shown(source).encode(paste.expected()) * editor.pasting.scaling
-    whole = replace(context, paste=replace(paste, draft=draft))
     last = torch.full_like(steps, 999)
-    said = editor.pasting.pasted(torch.randn_like(noisy), noisy, last, whole)
+    said = editor.pasting.pasted(torch.randn_like(noisy), noisy, last, replace(paste, draft=draft))
     clean = editor.pasting.objective.clean(said, noisy, last)
     assert torch.allclose(clean[:, :3], source[:, :3] * editor.pasting.scaling, atol=1e-5)
     painted = torch.randn_like(paste.source)
