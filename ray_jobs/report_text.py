@@ -92,8 +92,8 @@ def _edits(run: Run, folders: Mapping[str, str]) -> Iterator[dict[str, Any]]:
 
 
 def _as_mended(row: Mapping[str, Any]) -> Mapping[str, Any]:
-    """With the words that stand in place of the edit's own, where there are any."""
-    if row["mended_original_prompt"] is None:
+    """With the words that stand in place of the edit's own, where there are any: not before `unique` said so."""
+    if row.get("mended_original_prompt") is None:
         return row
     return dict(row) | {name: row[f"mended_{name}"] for name in TEXTS}
 

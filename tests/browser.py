@@ -73,11 +73,17 @@ class Visit:
         dialog.dismiss()
 
     def reads(self, selector: str, text: str) -> None:
-        """Waits until the text is to be read in the first such element."""
-        self.page.wait_for_function(
-            "([selector, text]) => document.querySelector(selector)?.innerText.includes(text)",
-            arg=[selector, text],
-        )
+        """Waits until the text is to be read in the first such element. Says what was there instead."""
+        from playwright.sync_api import TimeoutError
+
+        try:
+            self.page.wait_for_function(
+                "([selector, text]) => document.querySelector(selector)?.innerText.includes(text)",
+                arg=[selector, text],
+            )
+        except TimeoutError as error:
+            there = [*self.texts(selector), *self.texts(".toast-body"), *self.said]
+            raise AssertionError(f"{selector} does not read {text!r} but {there}") from error
 
     def pictures(self, selector: str, what: str = "image.naturalWidth") -> None:
         """Waits until there are pictures, all are loaded, and what the JavaScript says of each `image` is true."""
