@@ -23,7 +23,7 @@ from PIL import Image
 
 import generators.photos as stage
 from generators.photo_decode import decode_photo
-from generators.photo_sources import open_photos
+from generators.photo_open import open_photos
 from ray_jobs.config_photos import PHOTO_KINDS, PhotosRoute
 from shards.images import decode, encode, mask_to_rle, rle_to_mask
 from shards.run import Run

@@ -20,7 +20,8 @@ from generators.inpainting import Diffusers, Inpainter, InpaintingError, Lama, O
 from generators.photo_decode import decode_photo
 from generators.photo_edits import Edit, make, mirrored
 from generators.photo_nouns import photo_lexicon, photo_noun
-from generators.photo_sources import PhotoEntry, PhotoError, PhotoSource, open_photos
+from generators.photo_open import open_photos
+from generators.photo_sources import PhotoEntry, PhotoError, PhotoSource
 from generators.photo_stills import Still, prepare
 from generators.photo_words import Thing
 from shards.guard import RowGuard

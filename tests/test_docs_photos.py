@@ -9,7 +9,7 @@ import pytest
 
 from generators.photo_manual import Line, Thing
 from generators.photo_nouns import photo_noun
-from generators.photo_sources import open_photos
+from generators.photo_open import open_photos
 from tests.generators.photo_sets import zipped
 from tests.pages import PAGES, ROOT, blocks, names, section, table
 
@@ -35,7 +35,7 @@ def test_the_example_is_a_line(tmp_path):
     assert all(photo_noun(name, "manual") for name in entry.names)
 
 
-READERS = ("sources", "files", "decode", "shapes", "licences", "coco", "open_images", "manual")
+READERS = ("open", "sources", "files", "decode", "shapes", "licences", "coco", "open_images", "manual")
 REASON = r'"((?:images?|mask|box|annotations?|licence|photo|size|orientation|bad)_[a-z_]+|rotated)"'
 
 

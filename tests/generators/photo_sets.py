@@ -15,7 +15,8 @@ import pytest
 from PIL import Image
 
 from generators.photo_decode import decode_photo
-from generators.photo_sources import Mask, PhotoError, PhotoObject, PhotoSource, open_photos
+from generators.photo_open import open_photos
+from generators.photo_sources import Mask, PhotoError, PhotoObject, PhotoSource
 from shards.images import mask_to_rle
 
 WIDTH, HEIGHT = 40, 30

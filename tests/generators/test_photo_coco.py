@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from generators.photo_sources import open_photos
+from generators.photo_open import open_photos
 from shards.images import mask_to_rle, rle_to_mask
 from tests.generators.photo_sets import (
     COMPRESSED,

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from generators.photo_sources import PhotoError, open_photos
+from generators.photo_open import open_photos
+from generators.photo_sources import PhotoError
 from tests.generators.photo_sets import (
     encoded,
     objects,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from generators.photo_decode import decode_photo, oriented
-from generators.photo_sources import open_photos
+from generators.photo_open import open_photos
 from tests.generators.photo_sets import (
     OPEN_IMAGES_IDS,
     encoded,

@@ -10,7 +10,7 @@ import pyarrow.fs as fs
 import pytest
 
 from generators.photo_licences import ADAPTABLE, is_allowed, licence_name
-from generators.photo_sources import open_photos
+from generators.photo_open import open_photos
 from tests.generators.photo_sets import (
     encoded,
     everything,

@@ -12,7 +12,8 @@ from generators.files import opened
 from generators.photo_decode import decode_photo
 from generators.photo_licences import ADAPTABLE
 from generators.photo_nouns import photo_noun
-from generators.photo_sources import PhotoSource, open_photos
+from generators.photo_open import open_photos
+from generators.photo_sources import PhotoSource
 from shards.images import rle_to_mask
 from tests.generators.photo_sets import objects
 
