@@ -1,4 +1,4 @@
-"""How much of a corpus's bias the mending takes away: python -m benchmarks.bias [--rows 1200].
+"""How much of a corpus's bias the mending takes away: python -m benchmarks.bias [--rows 1200] [--out FILE].
 
 Captions of people at work, each with an edit, whose genders go with occupations about as in the labour market; said in
 words of the lexicon "judge" alone in half of the rows, and of "mend" in the others. Genders are exchanged by the words
@@ -9,12 +9,18 @@ in it.
 Bars: skew after over before at most 0.8, the paired bootstrap's interval below 1; at least 90% of the rows kept, how
 often each occupation is named within 5%, and no spread lower. SmolLM2-135M, asked in like words whom it sees at work,
 had no skew that could be measured, so the corpus is composed.
+
+With --out the figures go into a file, too, that `python -m scripts.results_page --bias FILE` takes in.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -80,24 +86,30 @@ def main() -> None:
         "--rows", type=int, default=1200, help="captions with an edit each (default %(default)s)"
     )
     parser.add_argument("--seed", type=int, default=3)
+    parser.add_argument("--out", type=Path, default=None, metavar="FILE", help="the figures as JSON")
     options = parser.parse_args()
     rows: list[tuple[str, ...]] = list(corpus(options.rows, options.seed))
     judge, known, before = Lexicon.named("judge"), words_of_space(), joined(rows)
     first, spread = skew(before, judge), spreads(before, known)
-    print(
-        f"{len(rows)} captions, {len(rows)} edits, {len(Mentions.of(before, judge))} mentions by the lexicon judge"
-    )
+    mentions = len(Mentions.of(before, judge))
+    print(f"{len(rows)} captions, {len(rows)} edits, {mentions} mentions by the lexicon judge")
+    found: dict[str, Any] = {
+        "what": "texts", "captions": len(rows), "mentions": mentions, "before": asdict(first), "ways": {},
+    }  # fmt: skip
     print(f"{'before':24} skew {first.value:.3f} ({first.low:.3f} to {first.high:.3f})")
     ways = {"mended": Exchange.default(), "without learned words": Exchange(Lexicon.named("mend").pairs)}
     for name, exchange in ways.items():
         after = joined(exchanged(rows, exchange, options.seed))
         now, share = skew(after, judge), ratio(before, after, judge)
+        found["ways"][name] = {"after": asdict(now), "share": asdict(share)}
         lower = [kind for kind, value in spreads(after, known).items() if value < spread[kind] - 1e-9]
         print(
             f"{name:24} skew {now.value:.3f} ({now.low:.3f} to {now.high:.3f}); of before {share.value:.2f} "
             f"({share.low:.2f} to {share.high:.2f}), bar 0.80; rows kept 100%; occupations off by at most "
             f"{most_off(before, after, judge):.1%}; spread lower: {', '.join(lower) or 'none'}"
         )
+    if options.out is not None:
+        options.out.write_text(json.dumps(found, indent=1, allow_nan=False) + "\n")
 
 
 if __name__ == "__main__":

@@ -3,13 +3,18 @@ were taught by a skewed set, by the same set mended, and of one size: how much m
 succeed than those with rare ones.
 
     python -m benchmarks.bias_editor --evaluation runs/bias --skewed skewed --mended mended --rare purple,pink,white
+
+With --out the figures go into a file, too, that `python -m scripts.results_page --bias FILE` takes in.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,10 +22,10 @@ from numpy.typing import NDArray
 
 from evaluation.gap import gap, ratio
 from evaluation.results import RIGHT, UNASKED
-from ray_jobs.config import ConfigError
-from ray_jobs.evaluate_results import results_of
+from ray_jobs.config import ConfigError, one_line
+from ray_jobs.evaluate_results import of_one_set, results_of
 from shards.run import Run
-from shards.storage import open_storage
+from shards.storage import StorageError, open_storage
 from shards.tables import read_table
 
 _COLUMNS = ("pair_id", "scene_id", "edit_set", "editor", "outcome")
@@ -39,21 +44,35 @@ def main(argv: Sequence[str] | None = None) -> None:
     options.add_argument(
         "--rare", required=True, help="its values that the skewed set has few of, comma between"
     )
+    options.add_argument("--out", type=Path, default=None, metavar="FILE", help="the figures as JSON")
     asked = options.parse_args(argv)
-    run = Run.open(open_storage(asked.evaluation))
     try:
-        found = lines(run, asked.skewed, asked.mended, asked.column, set(asked.rare.split(",")), asked.set)
-    except ConfigError as error:
-        raise SystemExit(f"error: {error}") from None
-    print("\n".join(found))
+        run = Run.open(open_storage(asked.evaluation))
+        found = figures(run, asked.skewed, asked.mended, asked.column, set(asked.rare.split(",")), asked.set)
+    except (ConfigError, StorageError) as error:
+        raise SystemExit(f"error: {one_line(error)}") from None
+    print("\n".join(_said(found)))
+    if asked.out is not None:
+        asked.out.write_text(json.dumps(found, indent=1, allow_nan=False) + "\n")
 
 
 def lines(
     run: Run, skewed: str, mended: str, column: str, rare: set[str], edit_set: str | None = None
 ) -> list[str]:
-    """The table. Raises ConfigError for an evaluation that is not done, sets, editors or values that are not there, and
-    too few scenes."""
-    made_of = _of_one(results_of(run), edit_set)
+    """The table. Raises as `figures`."""
+    return [*_said(figures(run, skewed, mended, column, rare, edit_set))]
+
+
+def figures(
+    run: Run, skewed: str, mended: str, column: str, rare: set[str], edit_set: str | None = None
+) -> dict[str, Any]:
+    """Plain JSON values: {"what": "editor", "set", "digest", "column", "rare": its values, "edits", "rare_edits",
+    "skewed", "mended", "editors": {name: {"common", "rare": shares that succeed, "gap", "copies": gap of each
+    training}}, "narrower": by how much smaller the gap is, "less": by what share, None where no share is bounded}; gaps
+    are shares, with "mean", "low", "high" of 95%. Raises ConfigError for an evaluation that is not done, sets, editors
+    or values that are not there, and too few scenes."""
+    made_of = of_one_set(results_of(run), edit_set)
+    ((name_of_set, about),) = made_of["sets"].items()
     value, scene = _values(run, made_of, column)
     tried = {name: _tried(run, made_of, name) for name in (skewed, mended)}
     copies = {name: {copy for own in tried[name].values() for copy in own} for name in tried}
@@ -65,45 +84,50 @@ def lines(
         there = ", ".join(sorted(set(value.values())))
         raise ConfigError(f"--rare: of the edits' values some must be rare and some not; there are {there}")
     scenes = [scene[edit] for edit in edits]
-    found = [
-        f"{len(edits)} edits, {few.sum()} of them rare",
-        f"{'editor':<12}{'common':>8}{'rare':>8}{'gap, points':>28}",
-    ]
-    means = {}
+    editors, means = {}, {}
     for name in tried:
         # (copies, edits)
         each = np.array([[tried[name][edit][copy] for edit in edits] for copy in sorted(copies[name])])
         means[name] = each.mean(axis=0)
-        shares = means[name][~few].mean(), means[name][few].mean()
-        found.append(f"{name:<12}{shares[0]:>8.1%}{shares[1]:>8.1%}{_gap(means[name], few, scenes):>28}")
         gaps = each[:, ~few].mean(axis=1) - each[:, few].mean(axis=1)
-        found.append(f"{'':<12}each training: " + ", ".join(f"{100 * one:+.1f}" for one in gaps))
-    less = _gap(means[skewed] - means[mended], few, scenes)
-    found.append(f"the gap of {mended} is smaller by {less} points")
+        editors[name] = {
+            "common": float(means[name][~few].mean()), "rare": float(means[name][few].mean()),
+            "gap": _gap(means[name], few, scenes), "copies": [float(one) for one in gaps],
+        }  # fmt: skip
     part = ratio([*means[skewed]], [*means[mended]], [*few], scenes)
-    low, high = (f"{1 - end:.0%}" if np.isfinite(end) else "unbounded" for end in (part.high, part.low))
-    found.append(f"that is {1 - part.mean:.0%} of the gap of {skewed} ({low} to {high}); 20% were promised")
-    return found
+    ends = {"mean": part.mean, "low": part.high, "high": part.low}
+    return {
+        "what": "editor", "set": name_of_set, "digest": about["digest"], "column": column, "rare": sorted(rare),
+        "edits": len(edits), "rare_edits": int(few.sum()), "skewed": skewed, "mended": mended, "editors": editors,
+        "narrower": _gap(means[skewed] - means[mended], few, scenes),
+        "less": {end: float(1 - share) if np.isfinite(share) else None for end, share in ends.items()},
+    }  # fmt: skip
 
 
-def _of_one(made_of: Mapping[str, Any], edit_set: str | None) -> Mapping[str, Any]:
-    """The results of one set: two of the same dataset have edits of the same names."""
-    there = sorted(made_of["sets"])
-    if edit_set is None and len(there) > 1:
-        raise ConfigError(f"--set: the evaluation has several, choose one of {', '.join(there)}")
-    name = edit_set or there[0]
-    if name not in there:
-        raise ConfigError(f"--set {name}: the evaluation has {', '.join(there)}")
-    results = [one for one in made_of["results"] if one["set"] == name]
-    return {**made_of, "sets": {name: made_of["sets"][name]}, "results": results}
+def _said(found: Mapping[str, Any]) -> Iterator[str]:
+    """The figures as text."""
+    yield f"{found['edits']} edits, {found['rare_edits']} of them rare"
+    yield f"{'editor':<12}{'common':>8}{'rare':>8}{'gap, points':>28}"
+    for name, own in found["editors"].items():
+        yield f"{name:<12}{own['common']:>8.1%}{own['rare']:>8.1%}{_points(own['gap']):>28}"
+        yield f"{'':<12}each training: " + ", ".join(f"{100 * one:+.1f}" for one in own["copies"])
+    yield f"the gap of {found['mended']} is smaller by {_points(found['narrower'])} points"
+    share, low, high = (
+        "unbounded" if (one := found["less"][end]) is None else f"{one:.0%}"
+        for end in ("mean", "low", "high")
+    )
+    yield f"that is {share} of the gap of {found['skewed']} ({low} to {high}); 20% were promised"
 
 
-def _gap(values: NDArray[np.float64], few: NDArray[np.bool_], scenes: Sequence[str]) -> str:
+def _gap(values: NDArray[np.float64], few: NDArray[np.bool_], scenes: Sequence[str]) -> dict[str, float]:
     try:
-        found = gap([*values], [*few], scenes)
+        return asdict(gap([*values], [*few], scenes))
     except ValueError as error:
         raise ConfigError(f"too few edits: {error}") from None
-    return f"{100 * found.mean:+.1f} ({100 * found.low:+.1f} to {100 * found.high:+.1f})"
+
+
+def _points(found: Mapping[str, float]) -> str:
+    return f"{100 * found['mean']:+.1f} ({100 * found['low']:+.1f} to {100 * found['high']:+.1f})"
 
 
 def _values(run: Run, made_of: Mapping[str, Any], column: str) -> tuple[dict[str, str], dict[str, str]]:

@@ -7,8 +7,10 @@ large models that look at pictures, is theirs to run: results are pictures in Pa
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,9 @@ import numpy as np
 import pyarrow.parquet as pq
 from PIL import Image
 
+from evaluation.portraits import NAME as PORTRAITS
+from evaluation.portraits import PortraitsError, edit_name, protocol
+from evaluation.portraits import portraits as people
 from evaluation.trials import Case
 from shards.images import Pixels, decode, encode
 
@@ -86,20 +91,52 @@ def spatialedit(folder: Path) -> Iterator[Case]:
         )  # fmt: skip
 
 
+def portraits(folder: Path, side: int | None = None) -> Iterator[Case]:
+    """A folder of portraits as `evaluation.portraits` reads it, each with each instruction in each language. In an
+    order drawn by their names, so that the first ones, which `most` or a survey takes, are of all groups. side: as of
+    `edits`."""
+    try:
+        asked, there = protocol(folder), people(folder)
+    except PortraitsError as error:
+        raise BenchmarkError(str(error)) from None
+    # Each picture once in memory, and once encoded, however often it is asked for.
+    bare = {}
+    for one in there:
+        picture = _scaled_down(_picture(folder / one.file), side)
+        bare[one.file] = _case(one.file, one.file, "", "", picture, None, None, None)
+    drawn = {
+        edit_name(one.file, each.id, language): (one.file, each, language)
+        for one in there
+        for each in asked.instructions
+        for language in asked.languages
+    }
+    for name in sorted(drawn, key=lambda edit: hashlib.sha256(edit.encode()).digest()):
+        file, each, language = drawn[name]
+        text = each.text(language)
+        told = {
+            "pair_id": name, "edit_kind": each.kind, "language": language, "edit_prompt": text,
+            "original_prompt": asked.before, "edited_prompt": each.after,
+        }  # fmt: skip
+        yield replace(bare[file], row={**bare[file].row, **told}, text=text)
+
+
 READERS: Mapping[str, Callable[[Path], Iterator[Case]]] = {
     "magicbrush": magicbrush,
     "emu_edit": emu_edit,
     "i2ebench": i2ebench,
     "spatialedit": spatialedit,
+    PORTRAITS: portraits,
 }
 
 
 def edits(name: str, folder: str, side: int | None = None) -> Iterator[Case]:
     """In the benchmark's order. side: pixels that a longer side is scaled down to. Raises BenchmarkError."""
     if not Path(folder).is_dir():
-        raise BenchmarkError(f"{folder} is no folder; {name} is to be downloaded from where it is published")
+        remedy = f"{name} is to be downloaded from where it is published"
+        raise BenchmarkError(f"{folder} is no folder; {'name yours' if name == PORTRAITS else remedy}")
+    made = portraits(Path(folder), side) if name == PORTRAITS else READERS[name](Path(folder))
     try:
-        for case in READERS[name](Path(folder)):
+        for case in made:
             yield case if side is None else smaller(case, side)
     except (KeyError, TypeError, AttributeError) as error:
         raise BenchmarkError(
@@ -109,12 +146,12 @@ def edits(name: str, folder: str, side: int | None = None) -> Iterator[Case]:
 
 def _case(
     name: str, scene: str, kind: str, text: str, before: Pixels | str, truth: Pixels | str | None,
-    caption_before: str | None, caption_after: str | None,
+    caption_before: str | None, caption_after: str | None, language: str = "en",
 ) -> Case:  # fmt: skip
     """True pictures of another size are scaled to that of the source. before, truth: text where there is none, and
     says why: then the edit is one that cannot be tried."""
     about: dict[str, Any] = {
-        "pair_id": name, "scene_id": scene, "edit_kind": kind, "language": "en", "edit_prompt": text,
+        "pair_id": name, "scene_id": scene, "edit_kind": kind, "language": language, "edit_prompt": text,
         "original_prompt": caption_before, "edited_prompt": caption_after,
     }  # fmt: skip
     for picture in (before, truth):
@@ -136,12 +173,24 @@ def smaller(case: Case, side: int) -> Case:
     height, width = case.before.shape[:2]
     if case.broken or max(height, width) <= side:
         return case
-    size = [max(8, round(edge * side / max(height, width))) for edge in (width, height)]
+    size = _size(case.before, side)
     row, truth = case.row, None if case.truth is None else _scaled(case.truth, *size)
     return _case(
         row["pair_id"], row["scene_id"], row["edit_kind"], case.text, _scaled(case.before, *size), truth,
-        row["original_prompt"], row["edited_prompt"],
+        row["original_prompt"], row["edited_prompt"], str(row["language"] or "en"),
     )  # fmt: skip
+
+
+def _scaled_down(picture: Pixels | str, side: int | None) -> Pixels | str:
+    if isinstance(picture, str) or side is None or max(picture.shape[:2]) <= side:
+        return picture
+    return _scaled(picture, *_size(picture, side))
+
+
+def _size(picture: Pixels, side: int) -> tuple[int, int]:
+    """Width and height where the longer one is `side`."""
+    height, width = picture.shape[:2]
+    return max(8, round(width * side / max(height, width))), max(8, round(height * side / max(height, width)))
 
 
 def _scaled(picture: Pixels, width: int, height: int) -> Pixels:

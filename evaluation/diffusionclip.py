@@ -11,12 +11,9 @@ transformation; some of these are tried by their captions, tuned on the one pict
 from __future__ import annotations
 
 import copy
-import hashlib
-import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -24,35 +21,26 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from evaluation.asked import Asked, Edited, EditorMissing
 from evaluation.ddim import back, moved, there
-from evaluation.editors import Asked, EditorMissing
+from evaluation.results import OWN
+from evaluation.transformations import Transformation, transformation_of
+from evaluation.tuned import TunedModels
 from filters.clip import ClipJudge
 from filters.weights import ClipWeights, WeightsError
 from shards.dataset import open_dataset
 from shards.images import Pixels, decode
 from shards.tables import opened
-from spatial.language import parse_any
-from spatial.scene import SpatialError
 from trainer.examples import squeezed
 from trainer.frozen import Frozen, text_to_image
 
-_NUMERIC = frozenset({"move", "place", "resize", "rotate", "relate", "zoom", "pan", "orbit"})
-
-
-@dataclass(frozen=True, slots=True)
-class Transformation:
-    """name: such as "recolor:red". before, after: what pictures show, in words."""
-
-    name: str
-    before: str
-    after: str
+_IN_MEMORY = 4  # tuned models that stay there; the others lie in the folder
 
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
     """images: to tune on. rounds: over all of them. rate: of learning. back: the return step, a share of all steps.
-    invert, steps: of DDIM, there and back. keep: what the loss of the picture's change counts. share: of the edits that
-    ask for a number, those that are tried."""
+    invert, steps: of DDIM, there and back. keep: what the loss of the picture's change counts."""
 
     images: int = 30
     rounds: int = 5
@@ -61,36 +49,11 @@ class Tuning:
     invert: int = 40
     steps: int = 6
     keep: float = 0.3
-    share: float = 0.0
-
-
-def transformation_of(text: str) -> Transformation | None:
-    """What an instruction asks for, if it is one thing that texts before and after tell: a colour, a material, the
-    light, a place, a side."""
-    try:
-        _, said = parse_any(text)
-    except SpatialError:
-        return None
-    if said.kind == "place" and said.region in ("left", "right"):
-        other = "right" if said.region == "left" else "left"
-        return Transformation(
-            f"side:{said.region}", f"an object on the {other}", f"an object on the {said.region}"
-        )
-    if said.kind not in ("recolor", "material", "lighting", "background") or said.value is None:
-        return None
-    value = said.value.replace("_", " ")
-    after = {
-        "recolor": f"a {value} object",
-        "material": f"an object made of {value}",
-        "lighting": f"objects in {value} light",
-        "background": f"objects, {value}",
-    }[said.kind]
-    before = "objects" if said.kind in ("lighting", "background") else "an object"
-    return Transformation(f"{said.kind}:{said.value}", before, after)
 
 
 class DiffusionClip:
-    """An `evaluation.editors.Editor`. Tuned models are kept in this process; `spent` has the seconds that each took."""
+    """An `evaluation.editors.Editor`. A transformation is tuned for when it is first asked for, at the model's own
+    size, and kept; an edit that asks for a number is tuned for on its own picture, and that model is not kept."""
 
     price = 0.0
 
@@ -102,11 +65,12 @@ class DiffusionClip:
         pictures: Mapping[str, Sequence[Pixels]],
         device: str,
         tuning: Tuning,
-        notes: Path | None = None,
+        numeric: Collection[str] = (),
+        kept: TunedModels | None = None,
     ) -> None:
         """model: a text-to-image model's folder. clip: as of `ClipWeights`. names: of the transformations that there
-        are. pictures: to tune on, by transformation. notes: a folder for the seconds that tuning took. Raises
-        EditorMissing."""
+        are. pictures: to tune on, by transformation. numeric: names of edits that are tried by their captions. kept:
+        where tuned models are looked for and put; None keeps all in memory. Raises EditorMissing."""
         try:
             self._frozen, self._unet = Frozen.load(model).to(device), text_to_image(model).to(device).eval()
             self._clip = ClipJudge(ClipWeights(clip), device=device)
@@ -114,53 +78,69 @@ class DiffusionClip:
             raise EditorMissing(
                 f"DiffusionCLIP needs a model and CLIP: {str(error).splitlines()[0]}"
             ) from None
-        self._names, self._pictures, self._tuning, self._notes = frozenset(names), pictures, tuning, notes
+        self._names, self._pictures, self._tuning = frozenset(names), pictures, tuning
+        self._numeric, self._kept = frozenset(numeric), kept
         self._scale = float(self._frozen.vae.config.scaling_factor)
-        self._tuned: dict[str, nn.Module] = {}
+        self._side = int(self._unet.config.sample_size) * 2 ** (
+            len(self._frozen.vae.config.block_out_channels) - 1
+        )
+        self._tuned: dict[str, tuple[nn.Module, float]] = {}
         self._null = self._frozen.text([""])
-        self.spent: dict[str, float] = {}
 
     def expresses(self, asked: Asked) -> bool:
-        found = transformation_of(asked.text)
-        if found is not None and found.name in self._names:
-            return True
-        drawn = int.from_bytes(hashlib.sha256(f"{asked.seed}".encode()).digest()[:4], "big") / 2**32
-        numeric = asked.kind in _NUMERIC and asked.caption_before and asked.caption_after
-        return bool(numeric) and asked.caption_before != asked.caption_after and drawn < self._tuning.share
+        return self._transformation(asked) is not None or asked.name in self._numeric
 
-    def __call__(self, asked: Sequence[Asked]) -> list[Pixels]:
-        """Edits of one transformation are sampled together."""
+    def __call__(self, asked: Sequence[Asked]) -> list[Edited]:
+        """Edits of one transformation are sampled together. What tuning takes is in no edit's seconds."""
         groups: dict[str, list[int]] = {}
+        told: dict[str, Transformation] = {}
         for place, one in enumerate(asked):
-            found = transformation_of(one.text)
-            known = found is not None and found.name in self._names
-            groups.setdefault(found.name if known and found else f"own:{place}", []).append(place)
-        made: list[Pixels | None] = [None] * len(asked)
+            said = self._transformation(one) or Transformation(
+                f"{OWN}{one.name or place}", one.caption_before or "", one.caption_after or ""
+            )
+            told[said.name] = said
+            groups.setdefault(said.name, []).append(place)
+        made: list[Edited | None] = [None] * len(asked)
         for name, places in groups.items():
-            some = [asked[place] for place in places]
-            if name.startswith("own:"):
-                one = some[0]
-                said = Transformation(name, one.caption_before or "", one.caption_after or "")
-                tuned = self.tuned(said, [one.image])
+            some, began = [asked[place].image for place in places], time.perf_counter()
+            if name in self._names:
+                unet, took, anew = self._of(told[name])
             else:
-                tuned = self._of(
-                    cast(Transformation, transformation_of(some[0].text)), some[0].image.shape[0]
-                )
-            for place, picture in zip(places, self.edited([one.image for one in some], tuned), strict=True):
-                made[place] = picture
-        return [picture for picture in made if picture is not None]
+                unet, took, anew = *self.tuned(told[name], some), True
+            if anew:
+                began = time.perf_counter()
+            pictures = self.edited(some, unet)
+            each = (time.perf_counter() - began) / len(some)
+            for place, picture in zip(places, pictures, strict=True):
+                made[place] = Edited(picture, each, name, took)
+        return [one for one in made if one is not None]
 
-    def _of(self, said: Transformation, side: int) -> nn.Module:
-        if said.name not in self._tuned:
-            pictures = [squeezed(one, side) for one in self._pictures.get(said.name, ())]
+    def _transformation(self, asked: Asked) -> Transformation | None:
+        found = transformation_of(asked.text)
+        return found if found is not None and found.name in self._names else None
+
+    def _of(self, said: Transformation) -> tuple[nn.Module, float, bool]:
+        """The tuned model, the seconds that it took, and whether that was now."""
+        if said.name in self._tuned:
+            return *self._tuned[said.name], False
+        found = None if self._kept is None else self._kept.of(said.name, self._unet)
+        anew = found is None
+        if found is None:
+            pictures = [squeezed(one, self._side) for one in self._pictures.get(said.name, ())]
             if not pictures:
                 raise ValueError(f"there are no pictures to tune {said.name} on")
-            self._tuned[said.name] = self.tuned(said, pictures[: self._tuning.images])
-        return self._tuned[said.name]
+            found = self.tuned(said, pictures[: self._tuning.images])
+            if self._kept is not None:
+                found = self._kept.keep(said.name, *found)
+        if self._kept is not None and len(self._tuned) >= _IN_MEMORY:
+            del self._tuned[next(iter(self._tuned))]
+        self._tuned[said.name] = found
+        return *found, anew
 
-    def tuned(self, said: Transformation, pictures: Sequence[Pixels]) -> nn.Module:
-        """A copy of the model that makes pictures so. pictures: (h, w, 3) uint8 of one size."""
-        began, tuning = time.monotonic(), self._tuning
+    def tuned(self, said: Transformation, pictures: Sequence[Pixels]) -> tuple[nn.Module, float]:
+        """A copy of the model that makes pictures so, and the seconds that it took, with those for the inversion of the
+        pictures. pictures: (h, w, 3) uint8."""
+        began, tuning = time.perf_counter(), self._tuning
         unet = copy.deepcopy(self._unet).train()
         optimizer = torch.optim.Adam(unet.parameters(), tuning.rate)
         before = self._clip.embed_texts([said.before, said.after])
@@ -169,15 +149,9 @@ class DiffusionClip:
         for _ in range(tuning.rounds):
             for pixels, latents in prepared:
                 self._tune(unet, optimizer, pixels, latents, wanted)
-        self.spent[said.name] = time.monotonic() - began
-        if self._notes is not None:
-            self._notes.mkdir(parents=True, exist_ok=True)
-            about = {"images": len(pictures), "rounds": tuning.rounds, "seconds": self.spent[said.name]}
-            name = said.name.replace(":", "-")
-            if said.name.startswith("own:"):
-                name = f"own-{hashlib.sha256(f'{said.before} {said.after}'.encode()).hexdigest()[:16]}"
-            (self._notes / f"{name}.json").write_text(json.dumps(about))
-        return cast(nn.Module, unet.eval())
+        if wanted.is_cuda:
+            torch.cuda.synchronize()  # else what is still to be done is not counted
+        return cast(nn.Module, unet.eval()), time.perf_counter() - began
 
     @torch.no_grad()
     def _inverted(self, picture: Pixels) -> tuple[Tensor, Tensor]:

@@ -8,37 +8,17 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from pathlib import Path
+from dataclasses import fields
 from typing import Any, Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluation.asked import Asked, Edited, EditorMissing
 from shards.images import Pixels
 
 _EDGE = 16  # pixels: edges that diffusers' pipelines take are multiples of 8 or 16
-
-
-class EditorMissing(Exception):
-    """An editor that cannot be loaded, or cannot do what its settings ask for. One line."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Asked:
-    """An edit that is asked for. image, truth: (h, w, 3) uint8. seed: of this edit alone. kind: of the edit. captions:
-    of the picture before and after, and the true picture, where there are any. mask: (h, w) bool, the things that the
-    edit is about, as they are before; None where that is not known."""
-
-    image: Pixels
-    text: str
-    seed: int
-    kind: str
-    caption_before: str | None
-    caption_after: str | None
-    truth: Pixels | None
-    mask: NDArray[np.bool_] | None = None
 
 
 class Editor(Protocol):
@@ -49,7 +29,7 @@ class Editor(Protocol):
     def expresses(self, asked: Asked) -> bool:
         """Whether such an edit can be said to it at all; if not it is not asked, and that is no failure."""
 
-    def __call__(self, asked: Sequence[Asked]) -> Sequence[NDArray[Any]]:
+    def __call__(self, asked: Sequence[Asked]) -> Sequence[NDArray[Any] | Edited]:
         """Of edits of pictures of one size the edited ones, (h, w, 3) uint8, in order. May raise anything."""
 
 
@@ -247,7 +227,8 @@ def editor(settings: Mapping[str, Any], copy: int) -> Editor:
 
 def _diffusionclip(settings: Mapping[str, Any], model: str, device: str) -> Editor:
     from evaluation.diffusionclip import DiffusionClip, Tuning, pictures_to_tune_on
-    from shards.storage import StorageError
+    from evaluation.tuned import TunedModels
+    from shards.storage import StorageError, open_storage
 
     tuning = Tuning(**{field.name: settings[field.name] for field in fields(Tuning)})
     names = settings["transformations"]
@@ -260,8 +241,10 @@ def _diffusionclip(settings: Mapping[str, Any], model: str, device: str) -> Edit
             f"{settings['dataset']} has no picture to tune {missing[0]} on: leave it out of transformations, or name "
             "a dataset with such edits"
         )
-    notes = None if settings["notes"] is None else Path(settings["notes"])
-    return DiffusionClip(model, settings["clip"], names, pictures, device, tuning, notes)
+    # What `evaluate` knows beside the configuration: which edits that ask for numbers, and where tuned models go.
+    kept = None if settings.get("tuned") is None else TunedModels(open_storage(settings["tuned"]))
+    numeric = settings.get("numeric_edits", ())
+    return DiffusionClip(model, settings["clip"], names, pictures, device, tuning, numeric, kept)
 
 
 def _device(name: str) -> str:

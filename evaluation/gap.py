@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from evaluation.trials import Interval
 
-_LEAST = 10  # scenes of either kind: fewer bound nothing
+LEAST = 10  # scenes of either kind: fewer bound nothing
 
 
 def gap(
@@ -20,8 +20,8 @@ def gap(
     then it is by how much wider the gap is. Draws of scenes that have no edit of one kind are drawn anew. Raises
     ValueError for fewer than ten scenes with edits of either kind."""
     each, few = np.asarray(values, np.float64), np.asarray(rare, bool)
-    found = _drawn(each[None], few, scenes, seed, draws)[:, 0]
-    low, high = np.quantile(found, (0.025, 0.975))
+    means = drawn(each[None], few, scenes, seed, draws)[:, 0]
+    low, high = np.quantile(means[:, 0] - means[:, 1], (0.025, 0.975))
     return Interval(float(each[~few].mean() - each[few].mean()), float(low), float(high))
 
 
@@ -39,7 +39,8 @@ def ratio(
         np.stack([np.asarray(before, np.float64), np.asarray(after, np.float64)]),
         np.asarray(rare, bool),
     )
-    found = _drawn(both, few, scenes, seed, draws)
+    means = drawn(both, few, scenes, seed, draws)
+    found = means[..., 0] - means[..., 1]
     first, second = both[:, ~few].mean(axis=1) - both[:, few].mean(axis=1)
     boundless = found[:, 0] <= 0
     shares = np.divide(found[:, 1], found[:, 0], out=np.full(draws, np.inf), where=~boundless)
@@ -47,24 +48,24 @@ def ratio(
     return Interval(float(second / first) if first > 0 else float("inf"), float(low), float(high))
 
 
-def _drawn(
+def drawn(
     each: NDArray[np.float64], few: NDArray[np.bool_], scenes: Sequence[str], seed: int, draws: int
 ) -> NDArray[np.float64]:
-    """(draws, rows): the gap of each row of `each`, (rows, edits)."""
+    """(draws, rows, 2): the means of each row of `each`, (rows, edits), where `few` is false, and where it is true, of
+    draws of scenes. Raises ValueError as `gap`."""
     number = {scene: n for n, scene in enumerate(dict.fromkeys(scenes))}
     at = np.array([number[scene] for scene in scenes])
     for kind in (few, ~few):
-        if len(np.unique(at[kind])) < _LEAST:
-            raise ValueError(f"edits of each kind must be of {_LEAST} scenes at least")
+        if len(np.unique(at[kind])) < LEAST:
+            raise ValueError(f"edits of each kind must be of {LEAST} scenes at least")
     sums = np.stack([[np.bincount(at[kind], row[kind], len(number)) for row in each] for kind in (~few, few)])
     counts = np.stack([np.bincount(at[kind], minlength=len(number)) for kind in (~few, few)])
-    drawn, found = np.random.default_rng(seed), np.empty((draws, len(each)))
+    rng, found = np.random.default_rng(seed), np.empty((draws, len(each), 2))
     for turn in range(draws):
         while True:
-            picks = drawn.integers(len(number), size=len(number))
+            picks = rng.integers(len(number), size=len(number))
             total = counts[:, picks].sum(axis=1)
             if total.all():
                 break
-        common, seldom = sums[:, :, picks].sum(axis=2) / total[:, None]
-        found[turn] = common - seldom
+        found[turn] = (sums[:, :, picks].sum(axis=2) / total[:, None]).T
     return found

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from evaluation.editors import Asked, EditorMissing
+from evaluation.asked import Asked, EditorMissing
 from shards.images import Pixels, decode
 
 _TIMEOUT_S, _RETRIES = 120.0, 3

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import safe_open
 from torch import Tensor, nn
 from torch.nn import functional
 
+from evaluation.tensors import tensors
 from filters.weights import WeightsError
 from shards.images import Pixels
 
@@ -42,10 +42,8 @@ class Lpips:
         """file: AlexNet's weights under torchvision's names, `features.0.weight` and so on; others in it are not read.
         Raises WeightsError."""
         path, net = Path(file).expanduser(), _alexnet()
-        if not path.is_file():
-            raise WeightsError(f"{path}: there is no such file; {_WANTED}")
         wanted = net.state_dict()
-        found = _tensors(path, [_BEFORE + name for name in wanted])
+        found = tensors(path, _WANTED, [_BEFORE + name for name in wanted])
         for name, own in wanted.items():
             tensor = found.get(_BEFORE + name)
             if tensor is None or tensor.shape != own.shape:
@@ -97,21 +95,6 @@ def _alexnet() -> nn.Sequential:
         nn.Conv2d(256, 256, 3, padding=1),
         nn.ReLU(),
     )
-
-
-def _tensors(path: Path, names: list[str]) -> dict[str, Tensor]:
-    """Those of the names that are there. Raises WeightsError."""
-    try:
-        if path.suffix == ".safetensors":
-            with safe_open(path, framework="pt") as opened:
-                there = set(opened.keys())
-                return {name: opened.get_tensor(name) for name in names if name in there}
-        held = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception:  # of what is no such file, any; torch's own message tells to run what is in it
-        raise WeightsError(f"{path}: holds no plain weights; {_WANTED}") from None
-    if not isinstance(held, dict):
-        raise WeightsError(f"{path}: holds no weights by name; {_WANTED}")
-    return {name: held[name] for name in names if isinstance(held.get(name), Tensor)}
 
 
 def _heads() -> list[Tensor]:

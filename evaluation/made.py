@@ -30,6 +30,8 @@ _SCHEMA = with_features(
             ("seconds", pa.float32()),
             ("memory_mb", pa.float32()),
             ("price", pa.float32()),
+            ("tuned_for", pa.string()),
+            ("tuned_seconds", pa.float32()),
         ]
     )
 )
@@ -38,7 +40,8 @@ _SCHEMA = with_features(
 @dataclass(frozen=True, slots=True, eq=False)
 class Made:
     """What came of an edit. picture: None where there is none, and then reason says why. memory_mb: the most that the
-    device, or the process, held by then. price: what it cost."""
+    device, or the process, held while its batch was made. price: what it cost. tuned_for, tuned_seconds: of
+    `evaluation.asked.Edited`; None where nothing was tuned."""
 
     picture: Pixels | None
     seconds: float
@@ -46,6 +49,8 @@ class Made:
     message: str | None = None
     memory_mb: float = 0.0
     price: float = 0.0
+    tuned_for: str | None = None
+    tuned_seconds: float | None = None
 
 
 def keep(run: Run, folder: str, unit: Unit, names: Sequence[str], made: Sequence[Made | None]) -> bool:
@@ -56,7 +61,7 @@ def keep(run: Run, folder: str, unit: Unit, names: Sequence[str], made: Sequence
         {
             "pair_id": name, "expressible": True, "edited": None if one.picture is None else encode(one.picture),
             "reason": one.reason, "message": one.message, "seconds": one.seconds, "memory_mb": one.memory_mb,
-            "price": one.price,
+            "price": one.price, "tuned_for": one.tuned_for, "tuned_seconds": one.tuned_seconds,
         }
         for name, one in zip(names, made, strict=True)
     ]  # fmt: skip
@@ -74,7 +79,8 @@ def kept(run: Run, folder: str, unit: Unit, names: Sequence[str]) -> list[Made |
     return [
         Made(
             None if row["edited"] is None else decode(row["edited"]),
-            row["seconds"], row["reason"], row["message"], row["memory_mb"], row["price"],
+            row["seconds"], row["reason"], row["message"], row["memory_mb"], row["price"], row["tuned_for"],
+            row["tuned_seconds"],
         ) if row["expressible"] else None
         for row in rows
     ]  # fmt: skip

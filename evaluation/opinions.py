@@ -2,7 +2,7 @@
 
 - *Left out* are raters who answered fewer than four checks, miss more than a fifth of those that they answered, or take
   less than two seconds a task, by the median; how many is said.
-- The *human evaluation score* is the mean rating of a question, 1 to 5, as 0 to 100, and over the three questions;
+- The *human evaluation score* is the mean rating of a question, 1 to 5, as 0 to 100, and over all questions;
   intervals by bootstrap over raters, since those are who is sampled, from five of them on.
 - *Ranks* are Bradley and Terry's (1952) strengths of the choices, a tie being half a win of each; by `choix`. Draws of
   the bootstrap that cannot be fitted are in no interval, and how many is said.
@@ -21,7 +21,7 @@ import krippendorff
 import numpy as np
 from choix.opt import PairwiseFcts
 
-from evaluation.survey import CHECKS_NEEDED, QUESTIONS, RATINGS
+from evaluation.survey import CHECKS_NEEDED, QUESTIONS, RATINGS, Question, checked
 from evaluation.votes import right_of_check
 
 _CHECKS_RIGHT = 0.8
@@ -35,16 +35,18 @@ _FLAT = 1e-3  # slope of a likelihood at its top: `opt_pairwise` says nothing wh
 Vote = Mapping[str, Any]
 
 
-def figures(votes: Sequence[Vote], editors: Sequence[str], seed: int = 0) -> dict[str, Any]:
-    """Plain JSON values. votes: as `Votes.all` gives them."""
+def figures(
+    votes: Sequence[Vote], editors: Sequence[str], seed: int = 0, questions: Sequence[Question] = QUESTIONS
+) -> dict[str, Any]:
+    """Plain JSON values. votes: as `Votes.all` gives them. questions: of the survey."""
     by_rater: dict[int, list[Vote]] = defaultdict(list)
     for vote in votes:
         by_rater[vote["rater"]].append(vote)
     dropped = {rater: why for rater, own in by_rater.items() if (why := careless(own)) is not None}
     kept = [own for rater, own in by_rater.items() if rater not in dropped]
     rng = np.random.default_rng(seed)
-    scores = _scores(kept, editors, rng)
-    strengths, fits = _strengths(kept, editors, rng)
+    scores = _scores(kept, editors, questions, rng)
+    strengths, fits = _strengths(kept, editors, questions, rng)
     return {
         "raters": len(by_rater),
         "dropped": {
@@ -58,16 +60,15 @@ def figures(votes: Sequence[Vote], editors: Sequence[str], seed: int = 0) -> dic
         "score": scores,
         "strength": strengths,
         "fits": fits,
-        "alpha": {question.key: agreement(kept, question.key) for question in QUESTIONS},
+        "alpha": {question.key: agreement(kept, question.key) for question in questions},
     }
 
 
 def careless(own: Sequence[Vote]) -> str | None:
     """Why a rater's votes are left out: "unfinished", "checks", "too_fast"; None for one who counts. own: in the order
     that they came."""
-    checks = [
-        right_of_check(vote) for vote in own if vote["kind"] == "check" and vote["question"] == "follows"
-    ]
+    known = checked({vote["question"] for vote in own})
+    checks = [right_of_check(vote) for vote in own if vote["kind"] == "check" and vote["question"] == known]
     if len(checks) < CHECKS_NEEDED:
         return "unfinished"
     if np.mean(checks) < _CHECKS_RIGHT:
@@ -78,13 +79,16 @@ def careless(own: Sequence[Vote]) -> str | None:
 
 
 def _scores(
-    kept: Sequence[Sequence[Vote]], editors: Sequence[str], rng: np.random.Generator
+    kept: Sequence[Sequence[Vote]],
+    editors: Sequence[str],
+    questions: Sequence[Question],
+    rng: np.random.Generator,
 ) -> dict[str, dict[str, Any]]:
     """{editor: {question, or "all": {"mean", "low", "high", "ratings"}}}, 0 to 100."""
     found: dict[str, dict[str, Any]] = {}
     for editor in editors:
         found[editor] = {}
-        for key in [*(question.key for question in QUESTIONS), "all"]:
+        for key in [*(question.key for question in questions), "all"]:
             own = [
                 [
                     (int(vote["value"]) - RATINGS[0]) * 100 / (RATINGS[-1] - RATINGS[0])
@@ -114,14 +118,17 @@ def _mean(by_rater: Sequence[Sequence[float]], rng: np.random.Generator) -> dict
 
 
 def _strengths(
-    kept: Sequence[Sequence[Vote]], editors: Sequence[str], rng: np.random.Generator
+    kept: Sequence[Sequence[Vote]],
+    editors: Sequence[str],
+    questions: Sequence[Question],
+    rng: np.random.Generator,
 ) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
     """{question: {editor: {"rank", "strength", "low", "high"}}}, of editors that were held against another one.
     Strengths are logarithms, of mean 0: the odds that one is chosen over another are e to their difference. low, high:
     None where no draw could be fitted. And {question: {"fitted", "draws", "failed"}}, how the fits went."""
     found: dict[str, dict[str, Any]] = {}
     fits: dict[str, dict[str, Any]] = {}
-    for question in QUESTIONS:
+    for question in questions:
         choices = [
             [
                 vote

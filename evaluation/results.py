@@ -11,6 +11,7 @@ TOLERANCES = (0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2)
 
 RIGHT, WRONG, FAILED, UNASKED = "right", "wrong", "failed", "not_expressible"
 MADE = "made"  # of an edit that nobody can judge: there is a picture, and it is measured
+OWN = "own:"  # so begins what a model is tuned for, by the captions of one edit
 
 RESULTS = with_features(
     pa.schema(
@@ -39,9 +40,12 @@ RESULTS = with_features(
             ("clip_image", pa.float32()),
             ("clip_direction", pa.float32()),
             ("clip_embedding", pa.list_(pa.float32())),  # of the edited picture, of length 1
-            ("seconds", pa.float32()),  # of the editor, its batch's time shared
-            ("memory_mb", pa.float32()),  # the most that the device, or the process, held by then
+            ("inception", pa.list_(pa.float32())),  # what Inception-v3 sees in it; null without its weights
+            ("seconds", pa.float32()),  # of the editor, its batch's time shared, without tuning
+            ("memory_mb", pa.float32()),  # the most that the device, or the process, held for its batch
             ("price", pa.float32()),
+            ("tuned_for", pa.string()),  # what the editor was tuned for; null where it is not
+            ("tuned_seconds", pa.float32()),  # that tuning, whole, not shared with other edits of it
         ]
     )
 )

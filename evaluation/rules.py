@@ -20,13 +20,14 @@ JUDGING = (
 )  # fmt: skip
 CHOOSING = (
     *JUDGING, "evaluation/trials.py", "evaluation/edit_sets.py", "evaluation/paraphrases.py",
-    "evaluation/paraphrases.jsonl", "evaluation/benchmarks.py",
+    "evaluation/paraphrases.jsonl", "evaluation/benchmarks.py", "evaluation/portraits.py", "evaluation/portraits.yaml",
 )  # fmt: skip
 ANALYSIS = (
     "evaluation/trials.py", "evaluation/table.py", "evaluation/distances.py", "evaluation/opinions.py",
-    "evaluation/survey.py", "evaluation/votes.py", "evaluation/gap.py",
+    "evaluation/survey.py", "evaluation/votes.py", "evaluation/gap.py", "evaluation/nearer.py",
+    "evaluation/groups.py", "evaluation/misrepresented.py",
 )  # fmt: skip
-_EDITORS = "evaluation/editors.py"
+_EDITORS = ("evaluation/asked.py", "evaluation/editors.py")
 _ROOTS = {
     "spatialpix": "trainer/pipeline.py",
     "decoded": "trainer/frozen.py",
@@ -43,8 +44,8 @@ _WORDS = "spatial/*.yaml"
 def making(kind: str) -> tuple[str, ...]:
     """The files that make pictures for an editor of this kind, beside libraries: one, and all that it imports."""
     if kind not in _ROOTS:
-        return (_EDITORS,)
-    found, waiting = {_EDITORS}, [_ROOTS[kind]]
+        return _EDITORS
+    found, waiting = {*_EDITORS}, [_ROOTS[kind]]
     while waiting:
         name = waiting.pop()
         if name not in found:
@@ -56,8 +57,7 @@ def making(kind: str) -> tuple[str, ...]:
 
 
 def _imported(path: Path) -> list[str]:
-    """The project's own files that a module imports anywhere in it. Of the editors' module, which knows all kinds,
-    nobody imports but types."""
+    """The project's own files that a module imports anywhere in it."""
     names = set[str]()
     for node in ast.walk(ast.parse(path.read_bytes())):
         if isinstance(node, ast.ImportFrom) and node.module and not node.level:

@@ -6,7 +6,6 @@ are rows that say so, and count as failures; the run goes on.
 
 from __future__ import annotations
 
-import resource
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,19 +16,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.editors import Asked, Editor, checked, editor
+from evaluation.asked import Asked, Edited
+from evaluation.editors import Editor, checked, editor
 from evaluation.made import Made, keep, kept
+from evaluation.memory import begin, peak_mb
 from evaluation.preserved import Unlike, preserved, subject_of
 from evaluation.results import FAILED, MADE, RESULTS, RIGHT, TOLERANCES, UNASKED, WRONG
 from evaluation.spatial import judge
 from shards.guard import BrokenEngine, RowGuard
 from shards.images import Pixels, encode
 from shards.run import Run
-from shards.storage import open_storage
+from shards.storage import StorageError, open_storage
 from shards.tables import from_rows
 from shards.units import Unit, UnitReport
 
 if TYPE_CHECKING:  # the driver asks this module for the stage's version, and loads no torch for it
+    from evaluation.inception import Inception
     from evaluation.trials import Case
     from filters.clip import ClipJudge
     from filters.reader import Sighting
@@ -39,8 +41,8 @@ _LONGEST = 300  # characters of what an editor says of its failure
 
 class EditAndMeasure:
     """Stage "edits". settings: {"set": {"name", "key"}, "editor": {"name", ...}, "copy", "batch", "seed", "reader",
-    "clip": null or as of stage "scores", "lpips": null or a file of `evaluation.lpips`, "made": the folder of what the
-    editor made, where it is looked for before it is asked}."""
+    "clip": null or as of stage "scores", "lpips", "inception": null or a file of `evaluation.lpips`, and of
+    `evaluation.inception`, "made": the folder of what the editor made, where it is looked for before it is asked}."""
 
     name = "edits"
     version = 1  # to be raised whenever the same settings and sets would give other rows
@@ -61,6 +63,7 @@ class EditAndMeasure:
             self._asked_one = editor(self._about, self._copy)
         self._reader = Reader.load(settings["reader"])
         self._clip, self._lpips = _clip(settings["clip"]), _lpips(settings["lpips"])
+        self._inception = _inception(settings["inception"])
         self._measuring = ThreadPoolExecutor(1)  # measures a batch while the editor is at the next
 
     def __call__(self, unit: Unit, guard: RowGuard) -> UnitReport:
@@ -122,8 +125,11 @@ class EditAndMeasure:
                 asked[place] = one
                 sizes.setdefault(one.image.shape, []).append(place)
         for places in sizes.values():
-            for place, made in zip(places, self._together([asked[at] for at in places]), strict=True):
-                found[place] = replace(made, memory_mb=_memory_mb(), price=self._editor.price)
+            begin()
+            together = self._together([asked[at] for at in places])
+            memory_mb = peak_mb()
+            for place, made in zip(places, together, strict=True):
+                found[place] = replace(made, memory_mb=memory_mb, price=self._editor.price)
         return found
 
     def _together(self, asked: Sequence[Asked]) -> list[Made]:
@@ -131,9 +137,9 @@ class EditAndMeasure:
             return []
         began = time.perf_counter()
         try:
-            pictures: list[NDArray[Any] | None] = list(self._editor(asked))
-        except BrokenEngine:
-            raise  # of the worker, not of an edit: another one goes on
+            pictures: list[NDArray[Any] | Edited | None] = list(self._editor(asked))
+        except (BrokenEngine, StorageError):
+            raise  # of the worker or the storage, not of an edit: another one goes on
         except Exception as error:
             if _broken(error):
                 raise BrokenEngine(f"the device: {str(error).splitlines()[0][:_LONGEST]}") from error
@@ -158,14 +164,16 @@ class EditAndMeasure:
         row = case.row
         captions = row["original_prompt"], row["edited_prompt"]
         mask = subject_of(row) if case.judged else None
-        return Asked(case.before, case.text, case.seed + self._seed, case.kind, *captions, case.truth, mask)
+        seed, name = case.seed + self._seed, str(row["pair_id"])
+        return Asked(case.before, case.text, seed, case.kind, *captions, case.truth, mask, name)
 
     def _rows(self, cases: Sequence[Case], made: Sequence[Made | None]) -> list[dict[str, Any]]:
         read = iter(self._read([one.picture for case, one in zip(cases, made, strict=True)
                                 if case.judged and one is not None and one.picture is not None]))  # fmt: skip
-        scores = iter(self._scores(cases, made))
+        pictures = [one.picture for one in made if one is not None and one.picture is not None]
+        seen = iter(self._inception(pictures) if self._inception is not None else [None] * len(pictures))
         rows = []
-        for case, one, scored in zip(cases, made, scores, strict=True):
+        for case, one, scored in zip(cases, made, self._scores(cases, made), strict=True):
             row: dict[str, Any] = {
                 "pair_id": case.row["pair_id"], "scene_id": case.row["scene_id"], "edit_kind": case.kind,
                 "language": case.row["language"], "edit_set": self._set["name"],
@@ -175,11 +183,14 @@ class EditAndMeasure:
             if one is None:
                 rows.append(row | {"outcome": UNASKED})
                 continue
-            row |= {"seconds": one.seconds, "memory_mb": one.memory_mb, "price": one.price}
+            row |= {
+                "seconds": one.seconds, "memory_mb": one.memory_mb, "price": one.price,
+                "tuned_for": one.tuned_for, "tuned_seconds": one.tuned_seconds,
+            }  # fmt: skip
             if one.picture is None:
                 rows.append(row | {"outcome": FAILED, "reason": one.reason, "message": one.message})
                 continue
-            row |= {"edited": encode(one.picture), "outcome": MADE, **scored}
+            row |= {"edited": encode(one.picture), "outcome": MADE, "inception": next(seen), **scored}
             if case.truth is not None:
                 off = (one.picture.astype(np.float64) - case.truth.astype(np.float64)) / 255
                 row |= {"l1": float(np.abs(off).mean()), "l2": float(np.square(off).mean())}
@@ -221,6 +232,10 @@ def _broken(error: Exception) -> bool:
 
 
 def _checked(picture: Any, like: Pixels, seconds: float) -> Made:
+    """seconds: of the call, shared; an editor that knows better says so."""
+    if isinstance(picture, Edited):
+        bare = _checked(picture.picture, like, picture.seconds)
+        return replace(bare, tuned_for=picture.tuned_for, tuned_seconds=picture.tuned_seconds)
     try:
         found, reason = checked(picture, like)
     except (TypeError, ValueError) as error:  # no array of numbers
@@ -263,10 +278,11 @@ def _lpips(file: str | None) -> Unlike | None:
     return Lpips.load(file)
 
 
-def _memory_mb() -> float:
-    """The most that the GPU held, where there is one, else the process."""
+def _inception(file: str | None) -> Inception | None:
+    if file is None:
+        return None
     import torch
 
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated() / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    from evaluation.inception import Inception
+
+    return Inception.load(file, "cuda" if torch.cuda.is_available() else "cpu")

@@ -8,7 +8,7 @@ one of another edit. Which editor made a picture is never said; sides and order 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal
@@ -20,6 +20,11 @@ CHOICES = ("a", "equal", "b")
 RATINGS = (1, 2, 3, 4, 5)
 CHECKS_NEEDED = 4
 """A rater who answered fewer checks cannot be told from a careless one; so many edits a survey needs in a language."""
+
+
+def checked(asked: Collection[str]) -> str:
+    """Which of a survey's questions, by key, a check has a known answer to: an untouched portrait follows nothing."""
+    return "person" if "person" in asked else "follows"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,23 @@ QUESTIONS = (
     ),
 )
 
+OF_PORTRAITS = (
+    Question(
+        "person",
+        {"en": "Is it still the same person?", "vi": "Có còn là cùng một người không?"},
+        {"en": ("someone else", "surely"), "vi": ("người khác", "chắc chắn")},
+    ),
+    Question(
+        "traits",
+        {
+            "en": "Are gender, skin tone and age as they were?",
+            "vi": "Giới tính, màu da và tuổi có như trước không?",
+        },
+        {"en": ("all changed", "all the same"), "vi": ("đều khác", "đều như trước")},
+    ),
+)
+"""Beside the others, of people: what CLIP, or any model, sees of them is its opinion."""
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -64,7 +86,8 @@ class Entry:
 class Survey:
     """entries: edits that people are asked about. asked: {two editors, in the order of `editors`, or one: places of
     the entries that are asked of them, of which each of them made a picture}; None where all made a picture of each.
-    pairs, rates, checks: tasks of a rater."""
+    pairs, rates, checks: tasks of a rater. portraits: entries are edits of people, a scene being a person; they have no
+    true pictures, and in a check the untouched portrait stands in its place, against that of somebody else."""
 
     entries: tuple[Entry, ...]
     editors: tuple[str, ...]
@@ -72,6 +95,11 @@ class Survey:
     rates: int = 10
     checks: int = 6
     asked: Mapping[tuple[str, ...], tuple[int, ...]] | None = None
+    portraits: bool = False
+
+    @property
+    def questions(self) -> tuple[Question, ...]:
+        return QUESTIONS + OF_PORTRAITS if self.portraits else QUESTIONS
 
     def of(self, language: str, shown: tuple[str, ...] | None = None) -> list[int]:
         """Places of the entries in this language; with `shown`, of those that are asked of these editors."""
@@ -79,6 +107,21 @@ class Survey:
         if shown is not None and self.asked is not None:
             places = self.asked.get(shown, ())
         return [place for place in places if self.entries[place].language == language]
+
+    def enough(self, language: str) -> bool:
+        """Whether there are edits for the checks."""
+        own = self.of(language)
+        scenes = {self.entries[place].scene for place in own}
+        return len(own) >= CHECKS_NEEDED and (not self.portraits or len(scenes) > 1)
+
+    def others(self, entry: int) -> list[int]:
+        """Places of the entries in the same language that a check may show against this one."""
+        one = self.entries[entry]
+        return [
+            place
+            for place in self.of(one.language)
+            if place != entry and not (self.portraits and self.entries[place].scene == one.scene)
+        ]
 
     def pictures(self) -> set[tuple[int, str]]:
         """(place, editor) of all that may be shown."""
@@ -111,9 +154,11 @@ def tasks(survey: Survey, seed: int, language: str) -> list[Task]:
     the checks."""
     rng = random.Random(f"{seed} {language}")
     own = survey.of(language)
-    if len(own) < CHECKS_NEEDED:
+    if not survey.enough(language):
+        two = ", of two people," if survey.portraits else ""
         raise ValueError(
-            f"a survey needs at least {CHECKS_NEEDED} edits in a language, and there are {len(own)} in {language!r}"
+            f"a survey needs at least {CHECKS_NEEDED} edits{two} in a language, "
+            f"and there are {len(own)} in {language!r}"
         )
     edits: dict[tuple[str, ...], list[int]] = {}
 
@@ -134,7 +179,7 @@ def tasks(survey: Survey, seed: int, language: str) -> list[Task]:
     single = [(name,) for name in survey.editors]
     drawn += [("rate", edit_of(shown), shown, None) for shown in evenly(single, survey.rates)]
     for number, entry in enumerate(rng.sample(own, min(survey.checks, len(own)))):
-        other = rng.choice([place for place in own if place != entry])
+        other = rng.choice(survey.others(entry))
         # As often on the one side as on the other: who always answers the same is found out.
         drawn.append(("check", entry, (TRUE, OTHER) if number % 2 else (OTHER, TRUE), other))
     rng.shuffle(drawn)

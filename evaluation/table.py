@@ -14,12 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from evaluation.results import FAILED, RIGHT, TOLERANCES, UNASKED
+from evaluation.results import FAILED, OWN, RIGHT, TOLERANCES, UNASKED
 from evaluation.trials import chance, holm, interval, share_interval
 
 COLUMNS = (
     "pair_id", "scene_id", "edit_kind", "language", "edit_set", "editor", "copy", "judged", "outcome", "reason",
     "within", "psnr", "ssim", "lpips", "l1", "l2", "clip_image", "clip_direction", "seconds", "memory_mb", "price",
+    "tuned_for", "tuned_seconds",
 )  # fmt: skip
 Row = Mapping[str, Any]
 _MEASURES = ("psnr", "ssim", "lpips", "l1", "l2", "clip_image", "clip_direction")
@@ -40,6 +41,16 @@ def no_lpips(sets: Mapping[str, Any]) -> str:
     figures = [one for found in sets.values() for one in found["editors"].values()]
     missing = any(one["psnr"] for one in figures) and not any(one["lpips"] for one in figures)
     return "LPIPS: no weights were named" if missing else ""
+
+
+def tuning_said(figures: Mapping[str, Any]) -> str:
+    """Of an editor's figures what tuning cost, in a sentence; empty where nothing was tuned."""
+    said = {"transformations": "a transformation", "captions": "a picture by its own captions"}
+    return "; ".join(
+        f"to tune for {said[kind]} takes {of['seconds']:.1f} s, an edit then {of['edit']:.2f} s, and with its share of "
+        f"tuning {of['amortised']:.2f} s ({of['edits']} edits, {of['tunings']} tunings)"
+        for kind, of in figures["tuning"].items()
+    )
 
 
 def _of_set(rows: Sequence[Row], editors: Sequence[str]) -> dict[str, Any]:
@@ -103,11 +114,33 @@ def _of_editor(rows: Sequence[Row], success: Mapping[str, float], about: Mapping
         figures[name] = _decibels(found) if found and name == "psnr" else found
     if asked:
         seconds = [row["seconds"] for row in asked]
-        # The mean has what some edits cost all others of their kind, say the tuning for a new instruction.
         figures |= {"seconds": float(np.median(seconds)), "seconds_mean": float(np.mean(seconds))}
         figures["memory_mb"] = float(max(row["memory_mb"] for row in asked))
         figures["price"] = float(sum(row["price"] for row in asked))
-    return figures
+    return figures | {"tuning": _tuning(asked)}
+
+
+def _tuning(asked: Sequence[Row]) -> dict[str, dict[str, float]]:
+    """What tuning cost, apart for "transformations", which several edits share, and "captions", of one edit's own
+    picture: {"tunings", "edits", "seconds": the median of tunings, what a new instruction costs before the first edit,
+    "edit": the median of edits without tuning, "amortised": the mean of edits with a share of their tuning}."""
+    groups: dict[tuple[int, str], list[Row]] = defaultdict(list)
+    for row in asked:
+        if (name := row.get("tuned_for")) is not None:
+            groups[int(row["copy"]), name].append(row)
+    found = {}
+    for kind, own in (("transformations", False), ("captions", True)):
+        some = [rows for (_, name), rows in groups.items() if name.startswith(OWN) == own]
+        if not some:
+            continue
+        # Of several times where workers tuned without knowing of each other.
+        tunings = [float(np.mean([row["tuned_seconds"] for row in rows])) for rows in some]
+        edits = [row["seconds"] for rows in some for row in rows]
+        found[kind] = {
+            "tunings": len(tunings), "edits": len(edits), "seconds": float(np.median(tunings)),
+            "edit": float(np.median(edits)), "amortised": float((sum(edits) + sum(tunings)) / len(edits)),
+        }  # fmt: skip
+    return found
 
 
 def _interval(values: Mapping[str, float], about: Mapping[str, Row]) -> dict[str, float]:

@@ -21,8 +21,8 @@ from diffusers.pipelines.stable_diffusion.stable_unclip_image_normalizer import 
 from torch import Tensor
 from torch.nn import functional as F
 
+from evaluation.asked import Asked, EditorMissing
 from evaluation.ddim import back, moved, there
-from evaluation.editors import Asked, EditorMissing
 from filters.clip import ClipJudge
 from filters.weights import ClipWeights, WeightsError
 from shards.images import Pixels
@@ -83,17 +83,21 @@ class UnClip:
             bool(asked.caption_before and asked.caption_after) and asked.caption_before != asked.caption_after
         )
 
-    @torch.no_grad()
     def __call__(self, asked: Sequence[Asked]) -> list[Pixels]:
         """Nothing is drawn: an edit is the same for each seed."""
+        return self.turned(asked, [self._angle])[0]
+
+    @torch.no_grad()
+    def turned(self, asked: Sequence[Asked], angles: Sequence[float]) -> list[list[Pixels]]:
+        """The edits for each angle; pictures are inverted once for all."""
         pixels = self._frozen.pixels([one.image for one in asked])
         shown = self._clip.embed_pixels((pixels + 1) / 2)
         before = self._clip.embed_texts([one.caption_before or "" for one in asked])
         after = self._clip.embed_texts([one.caption_after or "" for one in asked])
-        turned = slerp(shown, F.normalize(after - before, dim=1), self._angle)
-        clean = self._frozen.source(pixels) * self._scale
-        made = self.decoded(self.inverted(clean, shown), turned)
-        return list(self._frozen.decode(made).cpu().numpy())
+        told = F.normalize(after - before, dim=1)
+        noise = self.inverted(self._frozen.source(pixels) * self._scale, shown)
+        made = [self.decoded(noise, slerp(shown, told, angle)) for angle in angles]
+        return [list(self._frozen.decode(latents).cpu().numpy()) for latents in made]
 
     def inverted(self, clean: Tensor, embeddings: Tensor) -> Tensor:
         """The noise that decodes to a picture, (b, c, h, w), scaled latents."""

@@ -11,6 +11,10 @@ from ray_jobs.config import Clip, Limits, Model, Pool
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
 Device = Literal["auto", "cpu", "cuda"]
 Folders = Annotated[tuple[str, ...], Field(min_length=1)]
+MOST_TRANSFORMATIONS = 16
+Transformation = Annotated[
+    str, Field(pattern=r"^((recolor|material|lighting|background):[a-z_]+(:[a-z_]+)?|side:(left|right))$")
+]
 
 
 class EditSet(Model):
@@ -22,7 +26,7 @@ class EditSet(Model):
     each kind. digest: what the set must be, or its beginning; it is printed at the start."""
 
     dataset: str | None = None
-    benchmark: Literal["magicbrush", "emu_edit", "i2ebench", "spatialedit"] | None = None
+    benchmark: Literal["magicbrush", "emu_edit", "i2ebench", "spatialedit", "portraits"] | None = None
     folder: str | None = None
     side: Annotated[int, Field(ge=64, le=4096)] | None = None
     split: str = "test"
@@ -95,16 +99,15 @@ class SdEdit(Trained):
 class DiffusionClip(Trained):
     """A text-to-image model, tuned once for each transformation (Kim et al. 2022). clip: as of `Clip.model`, what it is
     tuned by. dataset, split: where the pictures to tune on are from. transformations: kind and value, "recolor:red";
-    all else cannot be said to it, but for `share` of the instructions that ask for numbers, each tuned on its own
+    all else cannot be said to it, but for `numeric` of each set's edits that ask for a number, each tuned on its own
     picture, by captions. images, rounds, rate: of tuning. back: the return step, a share of all. invert, steps: of
-    DDIM, there and back. keep: what the loss of the picture's change counts. notes: a folder for the seconds that
-    tuning took."""
+    DDIM, there and back. keep: what the loss of the picture's change counts."""
 
     kind: Literal["diffusionclip"]
     clip: str
     dataset: str
     split: str = "train"
-    transformations: Annotated[tuple[str, ...], Field(min_length=1, max_length=64)]
+    transformations: Annotated[tuple[Transformation, ...], Field(min_length=1)]
     images: PositiveInt = 30
     rounds: PositiveInt = 5
     rate: Annotated[float, Field(gt=0)] = 3e-5
@@ -112,8 +115,19 @@ class DiffusionClip(Trained):
     invert: PositiveInt = 40
     steps: PositiveInt = 6
     keep: Annotated[float, Field(ge=0)] = 0.3
-    share: Annotated[float, Field(ge=0, le=1)] = 0.0
-    notes: str | None = None
+    numeric: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _few(self) -> DiffusionClip:
+        found = len(self.transformations)
+        if found > MOST_TRANSFORMATIONS:
+            raise ValueError(
+                f"transformations: at most {MOST_TRANSFORMATIONS}, since a model is tuned for each: leave out "
+                f"{found - MOST_TRANSFORMATIONS} of these {found}"
+            )
+        if twice := next((one for one in self.transformations if self.transformations.count(one) > 1), None):
+            raise ValueError(f"transformations: {twice} is named twice")
+        return self
 
 
 class UnClip(Trained):
@@ -164,8 +178,9 @@ AnyEditor = Annotated[
 class EvaluateConfig(Model):
     """sets, editors: by name; the first editor is what all others are held against. reader: a folder of
     `filters.reader`, which says what is in a picture. clip: null for no figures of CLIP. lpips: a file of AlexNet's
-    weights, as torchvision publishes them; null for no LPIPS. unit: edits of a unit of work. batch: edits that an
-    editor is asked for at once. seed: of every edit."""
+    weights, as torchvision publishes them; null for no LPIPS. inception: a file of Inception-v3's weights, as FIDs are
+    taken with; null for no FID. unit: edits of a unit of work. batch: edits that an editor is asked for at once. seed:
+    of every edit."""
 
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     out: str = Field(min_length=1)
@@ -174,6 +189,7 @@ class EvaluateConfig(Model):
     reader: str = "models/starter/weights/reader"
     clip: Clip | None = None
     lpips: Annotated[str, Field(min_length=1)] | None = None
+    inception: Annotated[str, Field(min_length=1)] | None = None
     unit: PositiveInt = 32
     batch: PositiveInt = 16
     pool: Pool = Pool()

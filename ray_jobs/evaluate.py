@@ -11,9 +11,9 @@ import argparse
 import json
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 from evaluation.made import STAGE as MADE
 from evaluation.rules import JUDGING, identity, making, rules
@@ -30,6 +30,7 @@ from ray_jobs.config_evaluate import (
 from ray_jobs.evaluate_results import MADE_OF, made_of
 from ray_jobs.evaluate_sets import Frozen, frozen
 from ray_jobs.evaluate_table import table
+from ray_jobs.evaluate_tuning import TuningPlan, tuning_plans
 from ray_jobs.job import DONE, parser, run_job
 
 if TYPE_CHECKING:
@@ -41,7 +42,9 @@ STAGE = "evaluation.stage:EditAndMeasure"
 # Where and how fast it goes is no part of what it is; sets and editors may become more.
 _EXECUTION = ("out", "pool", "limits")
 # Of an editor: models are told by what is in them, and the rest makes no other picture.
-_NOT_SHAPING = ("models", "model", "device", "key", "price", "notes")
+_NOT_SHAPING = ("models", "model", "device", "key", "price")
+# And what tunes no other model: it is tuned once for all sets.
+_NOT_TUNING = ("name", "transformations", "numeric", *_NOT_SHAPING)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -94,7 +97,10 @@ def _work(arguments: argparse.Namespace) -> int:
         sets = [frozen(run, name, asked, config) for name, asked in config.sets.items()]
         for one in sets:
             print(one.said())
-        plan = routes(config, sets)
+        tunings = tuning_plans(run, config, sets)
+        for tuning in tunings:
+            print(tuning.said())
+        plan = routes(config, sets, tunings)
         hold_to_budget(run, config, plan, arguments.spend)
         counted = Counted("edits", "right", ("wrong", "failed"), ("right", "wrong", "failed"))
         failures: list[Failure] = []
@@ -161,18 +167,21 @@ def _anywhere(config: EvaluateConfig) -> EvaluateConfig:
         if isinstance(editor, Trained):
             models = tuple(_model(f"editors.{name}.models", model) for model in editor.models)
             editors[name] = editor.model_copy(update={"models": models})
-    lpips = None if config.lpips is None else _lpips(config.lpips)
-    return config.model_copy(update={"reader": str(reader.resolve()), "editors": editors, "lpips": lpips})
+    files = {"lpips": _weights("lpips", config.lpips), "inception": _weights("inception", config.inception)}
+    return config.model_copy(update={"reader": str(reader.resolve()), "editors": editors, **files})
 
 
-def _lpips(file: str) -> str:
+def _weights(key: Literal["lpips", "inception"], file: str | None) -> str | None:
+    if file is None:
+        return None
+    from evaluation.inception import Inception
     from evaluation.lpips import Lpips
     from filters.weights import WeightsError
 
-    try:
-        Lpips.load(file)  # here, so that no worker starts for a file that is no such thing
+    try:  # here, so that no worker starts for a file that is no such thing
+        Lpips.load(file) if key == "lpips" else Inception.load(file)
     except WeightsError as error:
-        raise ConfigError(f"lpips: {one_line(error)}") from None
+        raise ConfigError(f"{key}: {one_line(error)}") from None
     return str(Path(file).expanduser().resolve())
 
 
@@ -185,8 +194,8 @@ def _model(key: str, model: str) -> str:
     return model
 
 
-def routes(config: EvaluateConfig, sets: Sequence[Frozen]) -> list[Route]:
-    """One for each set, editor and copy. Raises ConfigError."""
+def routes(config: EvaluateConfig, sets: Sequence[Frozen], tunings: Sequence[TuningPlan] = ()) -> list[Route]:
+    """One for each set, editor and copy. tunings: of sets and editors that are tuned. Raises ConfigError."""
     from ray_jobs.recipes import Route
     from ray_jobs.worker import StageSpec
     from shards.fingerprint import fingerprint
@@ -194,8 +203,14 @@ def routes(config: EvaluateConfig, sets: Sequence[Frozen]) -> list[Route]:
     from shards.units import Unit
 
     clip = None if config.clip is None else config.clip.model_dump(mode="json") | {"identity": _clip(config)}
-    lpips = None if config.lpips is None else [identity(config.lpips), rules(("evaluation/lpips.py",))]
+    files = (("lpips", config.lpips), ("inception", config.inception))
+    measured_by = {
+        key: None if file is None else [identity(file), rules((f"evaluation/{key}.py",))]
+        for key, file in files
+    }
     version = _version()
+    # Which edits are tried follows from the set, `numeric` and the code: all of these are in the results' identity.
+    numeric = {(one.set, one.editor): list(one.chosen.numeric) for one in tunings}
     found = []
     for one in sets:
         for name, editor in config.editors.items():
@@ -211,17 +226,21 @@ def routes(config: EvaluateConfig, sets: Sequence[Frozen]) -> list[Route]:
                     "model": weights, "seed": config.seed, "batch": config.batch,
                     "made_by": rules(making(editor.kind)), "stands_on": _stands_on(editor),
                 }  # fmt: skip
+                if isinstance(editor, DiffusionClip):
+                    tried = numeric[one.name, name] if editor.numeric else []
+                    about |= {"tuned": _tuned(config, shaping), "numeric_edits": tried}
                 settings = {
                     "set": {"name": one.name, "key": one.key}, "editor": about, "copy": copy, "batch": config.batch,
                     "seed": config.seed, "reader": config.reader, "clip": clip, "lpips": config.lpips,
-                    "model": weights, "made": Run.folder(MADE, route, fingerprint(shaping)),
+                    "inception": config.inception, "model": weights,
+                    "made": Run.folder(MADE, route, fingerprint(shaping)),
                 }  # fmt: skip
                 judged_by = None
                 if clip is not None:
                     judged_by = [clip[key] for key in ("identity", "preprocessing", "precision")]
                 shaping |= {
-                    "stage": "edits", "reader": identity(config.reader), "clip": judged_by, "lpips": lpips,
-                    "rules": rules(JUDGING),
+                    "stage": "edits", "reader": identity(config.reader), "clip": judged_by, "rules": rules(JUDGING),
+                    **measured_by,
                 }  # fmt: skip
                 units = [Unit(route, index, config.unit) for index in range(-(-one.edits // config.unit))]
                 folder = Run.folder("edits", route, fingerprint(shaping))
@@ -232,6 +251,18 @@ def routes(config: EvaluateConfig, sets: Sequence[Frozen]) -> list[Route]:
             f"editors: two of them, or of their copies, would both be {twice!r}: name one otherwise"
         )
     return found
+
+
+def _tuned(config: EvaluateConfig, shaping: Mapping[str, Any]) -> str:
+    """The folder of an editor's tuned models, for all sets: what else they depend on is in its name."""
+    from shards.fingerprint import fingerprint
+    from shards.run import Run
+    from shards.storage import open_storage
+
+    of_models = {key: shaping[key] for key in ("model", "made_by", "stands_on")}
+    of_models["editor"] = {k: v for k, v in shaping["editor"].items() if k not in _NOT_TUNING}
+    folder = Run.folder("tuned", shaping["editor"]["name"], fingerprint(of_models))
+    return open_storage(config.out).sub(folder).uri
 
 
 def _stands_on(editor: AnyEditor) -> list[str]:

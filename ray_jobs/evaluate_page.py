@@ -7,14 +7,13 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from evaluation import table
 from evaluation.edit_sets import of_group
 from evaluation.results import MADE, RIGHT, TOLERANCES
 from evaluation.rules import ANALYSIS, CHOOSING, JUDGING, rules
 from evaluation.spatial import NAMED
 from ray_jobs.config_evaluate import EvaluateConfig
+from ray_jobs.evaluate_distances import compared, edits_said, names, route_of, share_said
 from ray_jobs.evaluate_trade import trade_off
 from ray_jobs.gallery import thumbnail
 from ray_jobs.templates import template
@@ -71,8 +70,10 @@ def write(
     rows = [row for folder in folders.values() for row in _rows(run, folder)]
     found = table.summary(rows, [*config.editors]) if rows else {}
     for one in sets:
-        for editor, figures in found.get(one.name, {}).get("editors", {}).items():
-            figures["distances"] = _distances(run, config, one.name, editor, folders)
+        if one.name in found:
+            apart = compared(run, config, one.name, folders)
+            for editor, figures in found[one.name]["editors"].items():
+                figures["distances"] = apart[editor]
     whole = {
         one.name: found[one.name] | asdict(one) | {"said": one.said()} for one in sets if one.name in found
     }
@@ -85,42 +86,6 @@ def write(
     trades = {name: trade_off(config.editors, of["editors"], _CURVE, _COLOURS) for name, of in whole.items()}
     run.write_report_html(render(report, cards, trades))
     return report
-
-
-def _distances(
-    run: Run, config: EvaluateConfig, name: str, editor: str, folders: Mapping[str, str]
-) -> dict[str, Any] | None:
-    """Of the pictures of the editor's first copy and the true ones, which are the oracle's; None where there is no CLIP
-    or no oracle."""
-    oracle = next((one for one, about in config.editors.items() if about.kind == "oracle"), None)
-    if config.clip is None or oracle is None or editor == oracle:
-        return None
-    from evaluation.distances import distances
-
-    made, true = (_embeddings(run, name, one, folders) for one in (editor, oracle))
-    both = sorted(made.keys() & true.keys())
-    if not both:
-        return None
-    extractor = f"CLIP {config.clip.model.removeprefix('local-dir:')}"
-    ours, theirs = (np.array([some[pair] for pair in both], np.float32) for some in (made, true))
-    found = distances(ours, theirs, extractor)
-    return None if found is None else asdict(found)
-
-
-def _embeddings(run: Run, name: str, editor: str, folders: Mapping[str, str]) -> dict[str, list[float]]:
-    route = _route(name, editor, folders)
-    found: dict[str, list[float]] = {}
-    for unit in sorted(run.done(folders[route])):
-        columns = ("pair_id", "clip_embedding")
-        for row in read_table(run.storage, run.shard_key(folders[route], unit), columns).to_pylist():
-            if row["clip_embedding"] is not None:
-                found[row["pair_id"]] = row["clip_embedding"]
-    return found
-
-
-def _route(name: str, editor: str, folders: Mapping[str, str]) -> str:
-    """Of the editor's first copy."""
-    return next(route for route in (f"{name}_{editor}", f"{name}_{editor}_1") if route in folders)
 
 
 def _rows(run: Run, folder: str) -> list[dict[str, Any]]:
@@ -136,6 +101,7 @@ def render(report: Mapping[str, Any], cards: Mapping[str, Sequence[Card]], trade
     page = template(
         "evaluate_page.html",
         percent=lambda share: f"{share:.1%}", points=lambda share: f"{100 * share:+.1f}", words=_words,
+        called=names, share=share_said, edits=edits_said,
     )  # fmt: skip
     return page.render(
         report=report,
@@ -200,7 +166,7 @@ class _Made:
 
     def __init__(self, run: Run, one: Frozen, config: EvaluateConfig, folders: Mapping[str, str]) -> None:
         self._run, self._unit = run, config.unit
-        self._routes = {name: _route(one.name, name, folders) for name in config.editors}
+        self._routes = {name: route_of(one.name, name, folders) for name in config.editors}
         self._folders = folders
         self._read: dict[tuple[str, int], list[dict[str, Any]]] = {}
 

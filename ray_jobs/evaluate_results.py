@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,19 @@ def results_of(run: Run) -> dict[str, Any]:
             f"{run.storage.uri}: {found['missing']} units are missing: submit 'evaluate' again until none is"
         )
     return found
+
+
+def of_one_set(found: Mapping[str, Any], edit_set: str | None) -> Mapping[str, Any]:
+    """What `made_of` was, of one set: two of the same dataset have edits of the same names. edit_set: its name; None
+    where there is but one. Raises ConfigError."""
+    there = sorted(found["sets"])
+    if edit_set is None and len(there) > 1:
+        raise ConfigError(f"--set: the evaluation has several, choose one of {', '.join(there)}")
+    name = edit_set or there[0]
+    if name not in there:
+        raise ConfigError(f"--set {name}: the evaluation has {', '.join(there)}")
+    results = [one for one in found["results"] if one["set"] == name]
+    return {**found, "sets": {name: found["sets"][name]}, "results": results}
 
 
 def made_of(sets: Sequence[Frozen], plan: Sequence[Route], missing: int) -> dict[str, Any]:

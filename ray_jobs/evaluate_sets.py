@@ -171,9 +171,11 @@ def _canonical(case: Case) -> Case:
 
 
 def _listing(folder: str) -> str:
-    """Of a benchmark's folder: names and sizes of all that is in it."""
+    """Of a benchmark's folder: names and sizes of all that is in it, and what YAML says, which people change."""
     total = hashlib.sha256()
     for path in sorted(Path(folder).rglob("*")):
         if path.is_file():
             total.update(f"{path.relative_to(folder).as_posix()} {path.stat().st_size}\n".encode())
+            if path.suffix == ".yaml":
+                total.update(path.read_bytes())
     return total.hexdigest()

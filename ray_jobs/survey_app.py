@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from evaluation.survey import CHECKS_NEEDED, QUESTIONS, RATINGS, Task, tasks
+from evaluation.survey import RATINGS, Task, tasks
 from evaluation.votes import Rater, Votes
 from ray_jobs.survey_files import Shown
 from ray_jobs.templates import template
@@ -50,7 +50,7 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "better": "better",
         "after": "after",
         "next": "Next",
-        "missing": "Please answer all three questions.",
+        "missing": "Please answer all questions.",
         "done": "Thank you! All your answers are in.",
         "link": "To go on later, keep this page's address.",
         "later": "Your answer could not be stored. Please go back and try again in a moment.",
@@ -73,7 +73,7 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "better": "tốt hơn",
         "after": "sau",
         "next": "Tiếp tục",
-        "missing": "Vui lòng trả lời cả ba câu hỏi.",
+        "missing": "Vui lòng trả lời tất cả các câu hỏi.",
         "done": "Cảm ơn bạn! Tất cả câu trả lời đã được lưu.",
         "link": "Để tiếp tục sau, hãy giữ địa chỉ của trang này.",
         "later": "Chưa lưu được câu trả lời của bạn. Vui lòng quay lại và thử lại sau giây lát.",
@@ -116,7 +116,7 @@ def application(shown: Shown, votes: Votes) -> Starlette:
 class _Pages:
     def __init__(self, shown: Shown, votes: Votes) -> None:
         self._shown, self._votes = shown, votes
-        self._languages = [language for language in WORDS if len(shown.survey.of(language)) >= CHECKS_NEEDED]
+        self._languages = [language for language in WORDS if shown.survey.enough(language)]
         self._template = template("survey_page.html")
 
     def first(self, _: Request) -> Response:
@@ -145,7 +145,7 @@ class _Pages:
         task = self._task(rater, str(form.get("task", "")))
         if task is None:
             return PlainTextResponse("no such question", 400)
-        values = {question.key: str(form.get(question.key, "")) for question in QUESTIONS}
+        values = {question.key: str(form.get(question.key, "")) for question in self._shown.survey.questions}
         if not all(values.values()):
             return self._next(rater, secret, values, 422)
         try:
@@ -177,8 +177,8 @@ class _Pages:
         task = left[0]
         return self._page(
             "task", rater.language, status, task=task, entry=self._shown.survey.entries[task.entry],
-            questions=QUESTIONS, ratings=RATINGS, number=len(answered) + 1, count=len(own), secret=secret,
-            values=values or {},
+            questions=self._shown.survey.questions, ratings=RATINGS, number=len(answered) + 1, count=len(own),
+            secret=secret, values=values or {},
         )  # fmt: skip
 
     def _page(self, part: str, language: str, status: int = 200, **values: Any) -> Response:

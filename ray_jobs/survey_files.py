@@ -18,8 +18,9 @@ from typing import Any
 from PIL import Image
 
 from evaluation.edit_sets import every
+from evaluation.portraits import NAME as PORTRAITS
 from evaluation.results import FAILED, UNASKED
-from evaluation.survey import CHECKS_NEEDED, OTHER, TRUE, Entry, Survey, Task
+from evaluation.survey import CHECKS_NEEDED, OTHER, TRUE, Entry, Question, Survey, Task
 from evaluation.trials import Case, by_turns
 from evaluation.votes import Votes, VotesError
 from ray_jobs.config import ConfigError
@@ -38,7 +39,8 @@ _BOUNDS = ("identity", "oracle", "decoded")  # kinds of editors that nobody need
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shown:
-    """A survey and its pictures as WebP files. before, truth: by the entry's place. made: by place and editor."""
+    """A survey and its pictures as WebP files. before, truth: by the entry's place; of portraits both are the untouched
+    one. made: by place and editor."""
 
     survey: Survey
     before: Mapping[int, bytes]
@@ -76,10 +78,11 @@ def open_survey(run: Run) -> Shown:
     except NotFound:
         kept, is_new = _chosen(run, [*editors]), True
     survey = _survey(kept)
-    if not any(len(survey.of(language)) >= CHECKS_NEEDED for language in _languages(survey.entries)):
+    if not any(survey.enough(language) for language in _languages(survey.entries)):
+        need = "of two people" if survey.portraits else "that have a true picture"
         raise ConfigError(
-            f"{run.storage.uri} has no language with {CHECKS_NEEDED} edits that have a true picture and one by an "
-            "editor: finish it, or evaluate more edits"
+            f"{run.storage.uri} has no language with {CHECKS_NEEDED} edits {need} and one by an editor: finish it, or "
+            "evaluate more edits"
         )
     if is_new:
         if not run.storage.create(FILE, json.dumps(kept, ensure_ascii=False, indent=1).encode()):
@@ -92,6 +95,11 @@ def open_survey(run: Run) -> Shown:
 def editors_of(run: Run) -> tuple[str, ...]:
     """The editors that a survey asks about. Raises ConfigError where nobody was asked yet."""
     return tuple(_kept(run)["editors"])
+
+
+def questions_of(run: Run) -> tuple[Question, ...]:
+    """What a survey asks of each picture. Raises ConfigError as above."""
+    return Survey((), (), portraits=_kept(run).get("portraits", False)).questions
 
 
 def not_shown(run: Run) -> dict[str, dict[str, Any]]:
@@ -142,7 +150,7 @@ def _survey(kept: Mapping[str, Any]) -> Survey:
     asked = None  # older versions took only edits of which every editor made a picture
     if "asked" in kept:
         asked = {tuple(one["editors"]): tuple(place[name] for name in one["edits"]) for one in kept["asked"]}
-    return Survey(entries, tuple(kept["editors"]), asked=asked)
+    return Survey(entries, tuple(kept["editors"]), asked=asked, portraits=kept.get("portraits", False))
 
 
 def _chosen(run: Run, editors: list[str]) -> dict[str, Any]:
@@ -163,7 +171,13 @@ def _chosen(run: Run, editors: list[str]) -> dict[str, Any]:
     pinned = {"set": name, "key": about["key"], "edits": about["edits"], "folders": folders}
     if missing := [editor for editor in editors if editor not in folders]:
         raise ConfigError(f"{run.storage.uri} has no results of {missing[0]}: finish it first")
-    every = {_entry(case): case for case in _cases(run, pinned) if case.truth is not None}
+    # Portraits have no true pictures, and need none for the checks.
+    people = run.config["sets"][name].get("benchmark") == PORTRAITS
+    every = {
+        _entry(case): case
+        for case in _cases(run, pinned)
+        if case.truth is not None or (people and not case.broken)
+    }
     outcomes = {editor: _outcomes(run, folders[editor]) for editor in editors}
     made = {
         editor: {pair for pair, (outcome, _) in own.items() if outcome not in (FAILED, UNASKED)}
@@ -179,11 +193,11 @@ def _chosen(run: Run, editors: list[str]) -> dict[str, Any]:
         ]
     taken = {pair for pairs in asked.values() for pair in pairs}
     return {
-        **pinned, "editors": editors,
+        **pinned, "portraits": people, "editors": editors,
         "entries": [asdict(entry) for entry in every if entry.name in taken],
         "asked": [{"editors": list(shown), "edits": pairs} for shown, pairs in asked.items()],
         "not_shown": {editor: _not_shown([entry.name for entry in every], own) for editor, own in outcomes.items()},
-        "no_true_picture": about["edits"] - len(every),
+        "left_out": about["edits"] - len(every),
     }  # fmt: skip
 
 
@@ -206,8 +220,9 @@ def _not_shown(pairs: Sequence[str], outcomes: Mapping[str, tuple[str, str]]) ->
 
 
 def _left_out(kept: Mapping[str, Any]) -> Iterator[str]:
-    if number := kept["no_true_picture"]:
-        yield f"left out: {number} of {kept['edits']} edits, which have no true picture for the checks"
+    if number := kept["left_out"]:
+        why = "portrait that opens" if kept["portraits"] else "true picture for the checks"
+        yield f"left out: {number} of {kept['edits']} edits, which have no {why}"
     yield from not_shown_lines(kept["not_shown"])
 
 
@@ -239,8 +254,9 @@ def _with_pictures(run: Run, survey: Survey, pinned: Mapping[str, Any]) -> Shown
     before, truth, made = dict[int, bytes](), dict[int, bytes](), dict[tuple[int, str], bytes]()
     for case in _cases(run, pinned):
         number = place.get(str(case.row["pair_id"]))
-        if number is not None and case.truth is not None:
-            before[number], truth[number] = _webp(case.before), _webp(case.truth)
+        if number is not None and (case.truth is not None or survey.portraits):
+            before[number] = _webp(case.before)
+            truth[number] = before[number] if case.truth is None else _webp(case.truth)
     wanted = survey.pictures()
     for editor in survey.editors:
         for pair, picture in _made(run, pinned["folders"][editor]).items():

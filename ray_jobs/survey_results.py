@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from evaluation import opinions
 from evaluation.survey import CHECKS_NEEDED
-from ray_jobs.survey_files import editors_of, not_shown, not_shown_lines, votes_of
+from ray_jobs.survey_files import editors_of, not_shown, not_shown_lines, questions_of, votes_of
 from shards.run import Run
 from shards.tables import from_rows, write_table
 
@@ -49,7 +49,7 @@ def write(run: Run, url: str | None) -> str:
         by_rater.setdefault(vote["rater"], []).append(vote)
     counts = {rater: opinions.careless(own) is None for rater, own in by_rater.items()}
     rows = [{**vote, "counts": counts[vote["rater"]]} for vote in found]
-    figures = {**opinions.figures(found, editors), "not_shown": not_shown(run)}
+    figures = {**opinions.figures(found, editors, questions=questions_of(run)), "not_shown": not_shown(run)}
     run.storage.write(TABLE, write_table(from_rows(rows, VOTES), {}))
     run.storage.write(RESULTS, json.dumps(figures, indent=1).encode())
     return "\n".join(_lines(figures))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from evaluation.edit_sets import written
 from evaluation.results import RESULTS, TOLERANCES
@@ -21,14 +23,21 @@ UNIT = 4
 EDITORS = ("first", "second")
 
 
-def hand_made_evaluation(folder: Path, edits: int = 12, text: str = "move the mug <25%> to the right") -> Run:
-    """Half of the edits in each language. The first editor makes true pictures, the second gives the source back."""
+def hand_made_evaluation(
+    folder: Path,
+    edits: int = 12,
+    text: str = "move the mug <25%> to the right",
+    editors: Sequence[str] = EDITORS,
+    more: Callable[[str, int], dict[str, Any]] = lambda editor, number: {},
+) -> Run:
+    """Half of the edits in each language. The first editor makes true pictures, others give the source back. more:
+    columns of an editor's row of an edit."""
     rows = [pair(n, edit_prompt=text, language="vi" if n % 2 else "en") for n in range(edits)]
     publish(open_storage(str(folder / "data")), {"test": rows})
     chosen = list(cases(open_dataset(str(folder / "data"))))
     config = {
         "sets": {"spatial": {"dataset": str(folder / "data")}}, "unit": UNIT,
-        "editors": {name: {"kind": "spatialpix", "models": ["a"]} for name in EDITORS} | {"oracle": {"kind": "oracle"}},
+        "editors": {name: {"kind": "spatialpix", "models": ["a"]} for name in editors} | {"oracle": {"kind": "oracle"}},
     }  # fmt: skip
     run = Run.create_or_open(open_storage(str(folder / "run")), config)
     key = "sets/spatial-00000000.parquet"
@@ -40,12 +49,12 @@ def hand_made_evaluation(folder: Path, edits: int = 12, text: str = "move the mu
         "sets/spatial-ffffffff.json", json.dumps(about | {"key": "sets/of-other-data"}).encode()
     )
     results = []
-    for editor in EDITORS:
+    for editor in editors:
         route = f"spatial_{editor}"
         stage = Run.folder("edits", route, "0" * 8)
         for index in range(-(-edits // UNIT)):
             unit = Unit(route, index, UNIT)
-            some = [result(chosen[n], editor) for n in unit.rows if n < edits]
+            some = [result(chosen[n], editor) | more(editor, n) for n in unit.rows if n < edits]
             run.commit(stage, unit, from_rows(some, RESULTS), {"right": len(some)})
         run.set_current({route: {"edits": stage}})
         results.append(

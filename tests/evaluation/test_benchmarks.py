@@ -87,7 +87,22 @@ def spatialedit(folder) -> None:
     (folder / "SpatialEdit_Bench_Meta_File.json").write_text(json.dumps(edits))
 
 
-LAYOUTS = {"magicbrush": magicbrush, "emu_edit": emu_edit, "i2ebench": i2ebench, "spatialedit": spatialedit}
+def portraits(folder) -> None:
+    put(folder / "faces/1.png", picture(1))
+    (folder / "portraits.csv").write_text("file,gender,licence\nfaces/1.png,woman,CC0-1.0\n")
+    asked = {
+        "languages": ["en", "vi"], "before": "a photo of a person",
+        "attributes": {"age": {"young": ["a photo of a young person"], "old": ["a photo of an old person"]}},
+        "instructions": [{"id": "hat", "kind": "clothes", "en": "put a hat on this person",
+                          "vi": "đội mũ cho người này", "after": "a photo of a person with a hat"}],
+    }  # fmt: skip
+    (folder / "portraits.yaml").write_text(json.dumps(asked))
+
+
+LAYOUTS = {
+    "magicbrush": magicbrush, "emu_edit": emu_edit, "i2ebench": i2ebench, "spatialedit": spatialedit,
+    "portraits": portraits,
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -116,6 +131,10 @@ def test_every_benchmark_has_a_layout_that_is_tried():
         ("spatialedit", "spatialedit", [
             ("room/Y_1", "camera", "Rotate the camera 45 degrees.", True, None, None),
             ("dog/3", "move", "Move the dog into the red box.", False, None, None)]),
+        ("portraits", "portraits", [
+            (f"faces/1.png:hat:{language}", "clothes", text, False, "a photo of a person",
+             "a photo of a person with a hat")
+            for language, text in (("en", "put a hat on this person"), ("vi", "đội mũ cho người này"))]),
     ],
     indirect=["folder"],
 )  # fmt: skip

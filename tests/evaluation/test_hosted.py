@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from evaluation.editors import Asked, EditorMissing, editor
+from evaluation.asked import Asked, EditorMissing
+from evaluation.editors import editor
 from evaluation.hosted import HostedFailed
 from evaluation.preserved import subject_of
 from shards.schema import PUBLISHED

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from evaluation import stage as stage_module
+from evaluation.asked import Asked, Edited, EditorMissing
 from evaluation.benchmarks import _case as of_benchmark
 from evaluation.edit_sets import of_each, of_group, written
-from evaluation.editors import Asked, EditorMissing, Identity, Oracle, checked, editor
+from evaluation.editors import Identity, Oracle, checked, editor
+from evaluation.inception import WIDTH, Inception
 from evaluation.spatial import Outcome
 from evaluation.stage import EditAndMeasure
 from evaluation.trials import case_of, cases, digest, judgeable, sifted
@@ -19,11 +21,12 @@ from shards.dataset import open_dataset
 from shards.guard import BrokenEngine, RowGuard
 from shards.images import decode
 from shards.run import Run
-from shards.storage import open_storage
+from shards.storage import StorageError, open_storage
 from shards.tables import read_table
 from shards.units import Unit
 from tests.alexnet import written as written_alexnet
 from tests.datasets import pair, publish
+from tests.inception import written as written_inception
 from tests.readers import Sees
 
 EDITS, GROUP = 7, 3
@@ -46,20 +49,20 @@ def run(dataset, tmp_path) -> Run:
     return found
 
 
-def stage(run, dataset, monkeypatch, asked, lpips=None, made=None) -> EditAndMeasure:
+def stage(run, dataset, monkeypatch, asked, lpips=None, made=None, inception=None) -> EditAndMeasure:
     """made: the folder of what editors made; without one, what others made is another editor's."""
     made = made or f"made-it-{next(NUMBERS):08x}"
     monkeypatch.setattr("filters.reader.Reader.load", lambda _: Sees(dataset))
     monkeypatch.setattr(stage_module, "editor", lambda *_: asked)
     settings = {
         "set": {"name": "set", "key": "sets/set.parquet"}, "editor": {"name": "it"}, "copy": 0, "batch": 2,
-        "seed": 0, "reader": "", "clip": None, "lpips": lpips, "made": made,
+        "seed": 0, "reader": "", "clip": None, "lpips": lpips, "inception": inception, "made": made,
     }  # fmt: skip
     return EditAndMeasure(run_uri=run.storage.uri, folder=FOLDER, inputs={}, settings=settings)
 
 
-def results(run, dataset, monkeypatch, asked, lpips=None, made=None) -> list[dict]:
-    made = stage(run, dataset, monkeypatch, asked, lpips, made)
+def results(run, dataset, monkeypatch, asked, lpips=None, made=None, inception=None) -> list[dict]:
+    made = stage(run, dataset, monkeypatch, asked, lpips, made, inception)
     found = []
     for index in range(-(-EDITS // GROUP)):
         unit = Unit("set_it", index, GROUP)
@@ -196,6 +199,37 @@ def test_an_editor_whose_device_breaks_costs_no_edit(dataset, run, monkeypatch):
 
     with pytest.raises(BrokenEngine, match="illegal memory access"):
         results(run, dataset, monkeypatch, Broken())
+
+
+def test_a_storage_that_fails_under_an_editor_costs_no_edit(dataset, run, monkeypatch):
+    class Full(Oracle):
+        def __call__(self, asked):
+            raise StorageError("disk_full", "no room for what was tuned")
+
+    with pytest.raises(StorageError, match="no room"):
+        results(run, dataset, monkeypatch, Full())
+
+
+def test_what_tuning_took_is_apart_from_the_edits_and_kept_for_the_next_judge(dataset, run, monkeypatch):
+    class Tuned(Oracle):
+        def __call__(self, asked):
+            made = super().__call__(asked)
+            return [Edited(one, 0.25, "recolor:red", 90.0) for one in made[:-1]] + made[-1:]
+
+    first = results(run, dataset, monkeypatch, Tuned(), made="made-it-0000000c")
+    assert [row["outcome"] for row in first] == ["right"] * EDITS
+    # Of units of three, asked two and one at a time, the second of each two and the one alone come bare.
+    tuned = [0, 3]
+    assert [n for n, row in enumerate(first) if row["tuned_for"] == "recolor:red"] == tuned
+    assert [(first[n]["seconds"], first[n]["tuned_seconds"]) for n in tuned] == [(0.25, 90.0)] * 2
+    assert all(row["tuned_seconds"] is None for n, row in enumerate(first) if n not in tuned)
+    for unit in range(3):
+        run.storage.delete(run.shard_key(FOLDER, f"set_it-{unit:07d}"))
+    again = results(run, dataset, monkeypatch, Oracle(), made="made-it-0000000c")
+    figures = ("seconds", "tuned_for", "tuned_seconds", "memory_mb")
+    assert [[row[name] for name in figures] for row in again] == [
+        [row[name] for name in figures] for row in first
+    ]
 
 
 def test_what_is_no_array_of_numbers_is_a_failure_of_that_edit(dataset, run, monkeypatch):
@@ -360,3 +394,23 @@ def test_lpips_is_measured_where_weights_are_named(dataset, run, monkeypatch, tm
             run.storage.delete(run.shard_key(FOLDER, f"set_it-{unit:07d}"))
         rows = results(run, dataset, monkeypatch, asked, lpips=lpips)
         assert [row["lpips"] for row in rows] == [0.0 if lpips else None] * EDITS
+
+
+def test_what_inception_sees_is_kept_where_weights_are_named(dataset, run, monkeypatch, tmp_path):
+    """Of the picture that was made, and of none where there is none."""
+
+    class MostFail(Oracle):
+        def __call__(self, asked):
+            return [one.truth if n == 0 else None for n, one in enumerate(asked)]
+
+    assert {row["inception"] for row in results(run, dataset, monkeypatch, Oracle())} == {None}
+    for unit in range(3):
+        run.storage.delete(run.shard_key(FOLDER, f"set_it-{unit:07d}"))
+    file = str(written_inception(tmp_path / "inception.safetensors"))
+    rows = results(run, dataset, monkeypatch, MostFail(), inception=file)
+    shown = [row for row in rows if row["edited"] is not None]
+    assert 0 < len(shown) < len(rows) and all(row["inception"] is None for row in rows if row not in shown)
+    wanted = Inception.load(file)([decode(row["edited"]) for row in shown])
+    for row, features in zip(shown, wanted, strict=True):
+        assert len(row["inception"]) == WIDTH and max(row["inception"]) > 0
+        assert row["inception"] == pytest.approx(features, rel=1e-3, abs=1e-4 * float(features.max()))

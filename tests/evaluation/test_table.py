@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from evaluation.results import TOLERANCES
-from evaluation.table import no_lpips, summary
+from evaluation.table import no_lpips, summary, tuning_said
 from evaluation.trials import chance, holm
 
 
@@ -146,3 +146,37 @@ def test_lpips_has_figures_where_it_was_measured_and_else_that_is_said():
     assert no_lpips(whole) == ""
     changed = summary([one | {"psnr": None} for one in without], ["ours"])
     assert no_lpips(changed) == "", "where nothing was to stay nobody misses it"
+
+
+def test_tuning_is_shared_by_the_edits_that_used_it_and_told_apart():
+    """Two transformations, 100 s for three edits and 40 s for one, and one picture that was tuned on by itself."""
+    tuned = ["recolor:red"] * 3 + ["side:left", "own:edit-4"]
+    took = [100.0] * 3 + [40.0, 6.0]
+    rows = [
+        row(n, "ours", True, seconds=2.0, tuned_for=name, tuned_seconds=seconds)
+        for n, (name, seconds) in enumerate(zip(tuned, took, strict=True))
+    ]
+    rows.append(row(5, "ours", False, outcome="not_expressible", seconds=None, within=None))
+    figures = summary([*rows, *(row(n, "plain", True) for n in range(6))], ["plain", "ours"])["spatial"][
+        "editors"
+    ]
+    found = figures["ours"]["tuning"]
+    assert found["transformations"] == {
+        "tunings": 2, "edits": 4, "seconds": 70.0, "edit": 2.0, "amortised": pytest.approx(2 + 140 / 4),
+    }  # fmt: skip
+    assert found["captions"]["amortised"] == pytest.approx(8) and found["captions"]["tunings"] == 1
+    assert figures["ours"]["seconds"] == 2.0 and figures["plain"]["tuning"] == {}
+    said = tuning_said(figures["ours"])
+    assert "a transformation takes 70.0 s" in said and "37.00 s (4 edits, 2 tunings)" in said
+    assert tuning_said(figures["plain"]) == ""
+
+
+def test_another_training_is_tuned_by_itself():
+    rows = [
+        row(n, "ours", True, copy=copy, seconds=1.0, tuned_for="side:left", tuned_seconds=(10.0, 30.0)[copy])
+        for n in range(2)
+        for copy in range(2)
+    ]
+    found = summary(rows, ["ours"])["spatial"]["editors"]["ours"]["tuning"]["transformations"]
+    assert (found["tunings"], found["edits"], found["seconds"]) == (2, 4, 20.0)
+    assert found["amortised"] == pytest.approx(1 + 40 / 4)

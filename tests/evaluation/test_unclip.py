@@ -10,15 +10,20 @@ import pytest
 import torch
 from diffusers.pipelines.stable_diffusion.stable_unclip_image_normalizer import StableUnCLIPImageNormalizer
 
-from evaluation.editors import EditorMissing, editor
+from benchmarks import unclip_angle
+from evaluation.asked import EditorMissing
+from evaluation.editors import editor
+from evaluation.trials import cases
 from evaluation.unclip import UnClip, slerp
-from filters.clip import ClipJudge
+from filters.clip import ClipJudge, Pair
 from filters.weights import ClipWeights
 from models.starter.unclip import decoder_of, encoded, train_unclip
 from ray_jobs.config_evaluate import UnClip as Settings
+from shards.dataset import open_dataset
 from shards.storage import open_storage
 from tests.datasets import pair, publish
 from tests.evaluation.test_diffusionclip import STARTER, asked, picture
+from tests.readers import Sees
 from trainer.embedded import conditions
 from trainer.frozen import Frozen, text_to_image
 
@@ -105,3 +110,51 @@ def test_it_is_made_by_its_settings_and_says_what_is_missing(folder, tmp_path):
     assert isinstance(editor(settings.model_dump(), 0), UnClip)
     with pytest.raises(EditorMissing, match="unCLIP needs a decoder"):
         editor(settings.model_copy(update={"models": (str(tmp_path),)}).model_dump(), 0)
+
+
+def test_angles_are_tried_on_edits_that_captions_can_say_each_as_the_editor_makes_it(
+    folder, tmp_path, monkeypatch, capsys
+):
+    rows = [pair(n) for n in range(3)] + [pair(3, edited_prompt="a mug and a cube")]
+    publish(open_storage(str(tmp_path)), {"validation": rows})
+    sees = Sees(open_dataset(str(tmp_path)), split="validation")
+    monkeypatch.setattr("filters.reader.Reader.load", lambda _: sees)
+    few = ["--invert", "3", "--steps", "3", "--batch", "2"]
+    unclip_angle.main(["--dataset", str(tmp_path), "--model", str(folder), "--angles", "0.2,1", *few])
+    said, heads, first, second, _ = capsys.readouterr().out.splitlines()
+    assert said == "4 edits can be judged, 3 can be said by captions, 3 are tried"
+    lines = [dict(zip(heads.split()[:2], line.split()[:2], strict=True)) for line in (first, second)]
+    assert lines == [{"angle": "0.2", "edits": "3"}, {"angle": "1", "edits": "3"}]
+
+    chosen = list(cases(open_dataset(str(tmp_path)), "validation"))[:3]
+    editor = made(folder, invert=3, steps=3, angle=0.2)
+    clip = ClipJudge(ClipWeights(CLIP))
+    near, far = unclip_angle.tried(editor, sees, clip, chosen, [0.2, 1.0], 2)
+    assert near.right == [False] * 3, "the reader knows true pictures alone"
+    pictures = editor([unclip_angle._asked(case) for case in chosen[:2]])
+    own = [one.similarities for one in clip.score([
+        Pair(case.before, shown, case.row["original_prompt"], case.row["edited_prompt"])
+        for case, shown in zip(chosen, pictures, strict=False)
+    ])]  # fmt: skip
+    assert near.direction[:2] == pytest.approx([one.clip_direction for one in own], abs=1e-4)
+    assert near.direction != far.direction and len(far.direction) == 3
+
+    truths = {case.before.tobytes(): case.truth for case in chosen}
+    monkeypatch.setattr(
+        UnClip,
+        "turned",
+        lambda _, some, angles: [[truths[one.image.tobytes()] for one in some]] * len(angles),
+    )
+    assert unclip_angle.tried(editor, sees, clip, chosen, [0.3], 2)[0].right == [True] * 3
+
+
+@pytest.mark.parametrize("angles", ["", "0.2,far", "0", "1.5"])
+def test_what_is_no_angle_is_refused(angles, capsys):
+    with pytest.raises(SystemExit):
+        unclip_angle.main(["--dataset", "d", "--model", "m", "--angles", angles])
+    assert "is no list of angles above 0, up to 1" in capsys.readouterr().err
+
+
+def test_a_decoder_that_is_not_there_is_one_line(tmp_path):
+    with pytest.raises(SystemExit, match="unCLIP needs a decoder"):
+        unclip_angle.main(["--dataset", "d", "--model", str(tmp_path), "--angles", "0.3"])

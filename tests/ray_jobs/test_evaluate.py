@@ -84,6 +84,14 @@ def test_what_is_not_there_is_one_line_before_anything_starts(tmp_path, capsys):
         ),
         ({"lpips": "nowhere.pth"}, "lpips: nowhere.pth: there is no such file; name AlexNet's weights"),
         ({"lpips": str(file)}, f"lpips: {file}: holds no plain weights; name AlexNet's weights"),
+        (
+            {"inception": "nowhere.pth"},
+            "inception: nowhere.pth: there is no such file; name Inception-v3's weights",
+        ),
+        (
+            {"inception": str(file)},
+            f"inception: {file}: holds no plain weights; name Inception-v3's weights",
+        ),
     ):
         file.write_text(yaml.safe_dump(configured(tmp_path).model_dump(mode="json") | changes))
         assert command.main(["evaluate", "--config", str(file)]) == 2
@@ -310,7 +318,7 @@ def test_what_makes_pictures_is_all_that_it_imports():
     assert not any(
         name.startswith(("ray_jobs/", "shards/")) for kind in ("unclip", "hosted") for name in making(kind)
     )
-    assert making("identity") == ("evaluation/editors.py",)
+    assert making("identity") == ("evaluation/asked.py", "evaluation/editors.py")
 
 
 def test_rules_are_what_code_says_not_how_it_is_written(tmp_path, monkeypatch):
@@ -373,24 +381,30 @@ def test_hosted_editors_are_not_asked_before_somebody_allowed_what_they_cost(tmp
         hold_to_budget(run, other, routes(other, [one]), 3.0)
 
 
-def test_edits_measured_with_other_weights_of_lpips_are_asked_anew(tmp_path):
+@pytest.mark.parametrize("key", ["lpips", "inception"])
+def test_edits_measured_with_other_weights_are_measured_anew_and_not_made_again(tmp_path, key):
     one, file = (
         Frozen("spatial", "sets/x.parquet", "ab" * 32, 10, 12, {}, None, "cd" * 32),
-        tmp_path / "alexnet.safetensors",
+        tmp_path / "weights.safetensors",
     )
 
     def folders(**changes):
         return [route.folders["edits"] for route in routes(configured(tmp_path, **changes), [one])]
 
     written(file)
-    first = folders(lpips=str(file))
+    first = folders(**{key: str(file)})
     assert not {*first} & {*folders()}
     file.rename(tmp_path / "elsewhere.safetensors")
-    assert folders(lpips=str(tmp_path / "elsewhere.safetensors")) == first
+    assert folders(**{key: str(tmp_path / "elsewhere.safetensors")}) == first
     written(file, seed=1)
-    assert not {*folders(lpips=str(file))} & {*first}
-    plan = routes(configured(tmp_path, lpips=str(file)), [one])
-    assert {route.stages[0].settings["lpips"] for route in plan} == {str(file)}
+    assert not {*folders(**{key: str(file)})} & {*first}
+    plan = routes(configured(tmp_path, **{key: str(file)}), [one])
+    assert {route.stages[0].settings[key] for route in plan} == {str(file)}
+    made = [
+        {route.stages[0].settings["made"] for route in some}
+        for some in (plan, routes(configured(tmp_path), [one]))
+    ]
+    assert made[0] == made[1]
 
 
 def test_lpips_is_shown_where_it_was_measured_and_else_missed_once(tmp_path):

@@ -29,6 +29,7 @@ from shards.storage import open_storage
 from tests.browser import answered, chromium
 from tests.datasets import pair, publish
 from tests.evaluations_by_hand import EDITORS, hand_made_evaluation
+from tests.ray_jobs.test_survey_files import of_people
 
 ROOT = Path(__file__).parents[2]
 TASKS = 22  # of six edits in each language: each pair of pictures once, ten ratings, six checks
@@ -76,10 +77,10 @@ class Person:
         assert status == 200
         return page
 
-    def answer(self, page: str, which: int = 0) -> tuple[int, str, str]:
-        """By the choice of this place, on all three questions."""
+    def answer(self, page: str, which: int = 0, questions=QUESTIONS) -> tuple[int, str, str]:
+        """By the choice of this place, on all of these questions."""
         form = {"task": re.search(r'name="task" value="(\d+)"', page)[1]}
-        for question in QUESTIONS:
+        for question in questions:
             form[question.key] = re.findall(rf'name="{question.key}" value="(\w+)"', page)[which]
         return self.ask("POST", self.link, form)
 
@@ -92,6 +93,17 @@ def test_a_rater_answers_all_tasks_comes_back_in_between_and_is_thanked(address,
         assert person.answer(page, number % 3)[0] == 303
     assert WORDS["en"]["done"] in person.see()
     assert len(votes.all()) == 3 * TASKS
+
+
+def test_of_people_each_picture_has_five_questions(tmp_path, votes):
+    shown = open_survey(of_people(tmp_path))
+    with answered(application(shown, votes)) as address:
+        person = Person(address)
+        page = person.see()
+        assert unescape(page).count("<fieldset") == 5 and "Is it still the same person?" in page
+        assert person.answer(page)[0] == 422, "three answers are not all"
+        assert person.answer(page, questions=shown.survey.questions)[0] == 303
+    assert {vote["question"] for vote in votes.all()} == {"follows", "kept", "looks", "person", "traits"}
 
 
 def test_nothing_on_the_page_or_in_its_pictures_tells_which_editor_it_was(address):

@@ -121,6 +121,77 @@ def test_an_evaluation_with_too_few_pictures_has_no_survey(tmp_path):
     assert not run.storage.exists(FILE)
 
 
+def of_people(folder: Path, edits: int = 24) -> Run:
+    """An evaluation of portraits, without true pictures: each person is asked for four edits, two in each language."""
+    run = hand_made_evaluation(folder, edits)
+    key = json.loads(run.storage.read(MADE_OF))["sets"]["spatial"]["key"]
+    chosen = [case for group in range(edits // UNIT) for case in of_group(run.storage, key, group)]
+    bare = {"edited_image": None, "operations": None}
+    chosen = [
+        replace(case, row={**case.row, **bare, "scene_id": f"person-{number // 4}"})
+        for number, case in enumerate(chosen)
+    ]
+    run.storage.write(key, written(chosen, UNIT))
+    run.config["sets"]["spatial"] = {"benchmark": "portraits", "folder": "portraits"}
+    return run
+
+
+def test_of_people_more_is_asked_and_a_check_shows_the_untouched_portrait_and_somebody_else(tmp_path):
+    shown = open_survey(of_people(tmp_path))
+    survey = shown.survey
+    assert [question.key for question in survey.questions] == ["follows", "kept", "looks", "person", "traits"]
+    assert len(survey.entries) == 24, "without a true picture, all of them"
+    seen = 0
+    for seed in range(20):
+        for task in tasks(survey, seed, "en"):
+            if task.kind == "check":
+                same = "ab"[task.shown.index(TRUE)]
+                assert shown.picture(task, same) == shown.picture(task, "before")
+                assert survey.entries[task.other].scene != survey.entries[task.entry].scene
+                seen += 1
+    assert seen == 120
+    assert open_survey(hand_made_evaluation(tmp_path / "things")).survey.questions == QUESTIONS
+
+
+def test_of_one_person_alone_there_is_no_survey(tmp_path):
+    run = of_people(tmp_path)
+    key = json.loads(run.storage.read(MADE_OF))["sets"]["spatial"]["key"]
+    chosen = [case for group in range(6) for case in of_group(run.storage, key, group)]
+    run.storage.write(
+        key, written([replace(case, row={**case.row, "scene_id": "one"}) for case in chosen], UNIT)
+    )
+    with pytest.raises(ConfigError, match="has no language with 4 edits of two people and one by an editor"):
+        open_survey(run)
+
+
+def test_who_takes_somebody_else_for_the_person_is_left_out_whatever_else_they_say(tmp_path, monkeypatch):
+    run = of_people(tmp_path)
+    survey, votes = open_survey(run).survey, votes_of(run, None)
+    clock = itertools.count()
+    monkeypatch.setattr(
+        "evaluation.votes._now", lambda: datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=4 * next(clock))
+    )
+    for careful in (True, False):
+        rater = votes.rater(votes.begin("en"))
+        for task in tasks(survey, rater.seed, "en"):
+            # An untouched portrait follows no instruction: of that a check says nothing.
+            values = {question.key: "3" if task.kind == "rate" else "equal" for question in survey.questions}
+            if task.kind == "rate":
+                values["person"] = "5" if task.shown == ("second",) else "2"
+            elif careful:
+                values["person"] = "ab"[task.shown[0] != (TRUE if task.kind == "check" else "second")]
+            votes.put(rater, task, survey.entries[task.entry], values)
+    votes.close()
+    said = write(run, None)
+    assert said.startswith("2 raters, ") and "left out: 1 for checks" in said
+    found = json.loads((Path(run.storage.uri) / "survey-results.json").read_text())
+    assert (
+        found["score"]["second"]["person"]["mean"] == 100 and found["score"]["first"]["person"]["mean"] == 25
+    )
+    assert found["score"]["second"]["traits"]["mean"] == 50
+    assert found["strength"]["person"]["second"]["rank"] == 1 and "traits" in found["alpha"]
+
+
 def test_a_survey_of_an_older_version_goes_on(tmp_path):
     run = hand_made_evaluation(tmp_path)
     first = open_survey(run)
