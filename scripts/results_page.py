@@ -1,18 +1,22 @@
 """docs/results.md, from the rows of evaluations:
 
     python -m scripts.results_page --add runs/evaluation --copy 1   # takes in what an evaluation left
+    python -m scripts.results_page --survey runs/evaluation/survey-results.json
+    python -m scripts.results_page --bias runs/bias.json   # of benchmarks.bias_editor or benchmarks.bias, or a report
     python -m scripts.results_page                                  # writes the page anew
 
 Trainings of one editor with other seeds may be evaluated in several runs: each is a copy. What is taken in are the rows
-without pictures (`benchmarks/results/edits.parquet`) and what they are of (`about.json`, beside it); what is said of
-them by hand is in `notes.md` there.
+without pictures (`benchmarks/results/edits.parquet`), what they are of (`about.json`, beside it), the distances of sets
+of pictures that the evaluation's report has (`distances.json`), what people said (`survey.json`) and what skews of the
+data do (`bias.json`); what is said of them by hand is in `notes.md` there. Editors whose names begin with `ab_` are
+ablations, in a section of their own.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,48 +24,76 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from evaluation import table
+from evaluation.edit_sets import of_group
 from evaluation.results import RESULTS
-from evaluation.spatial import NAMED
 from ray_jobs.config import ConfigError
 from ray_jobs.evaluate_results import results_of
+from scripts.results_files import (
+    ABOUT,
+    BIAS,
+    DISTANCES,
+    ROWS,
+    SURVEY,
+    Json,
+    digest_of,
+    hold_together,
+    read,
+    read_json,
+)
+from scripts.results_parts import (
+    EDITORS,
+    ablations,
+    is_ablation,
+    ordered,
+    picture,
+    section_of_set,
+    skew_of_editors,
+    survey,
+)
+from scripts.results_promised import promises
 from shards.run import Run
-from shards.storage import open_storage
+from shards.storage import NotFound, open_storage
 from shards.tables import from_rows, read_table
 
 FOLDER, PAGE = Path("benchmarks/results"), Path("docs/results.md")
-_ROWS, _ABOUT, _NOTES = "edits.parquet", "about.json", "notes.md"
-# What the table says of an editor, and in which order; the first is what all others are held against.
-EDITORS = {
-    "full": "spatial layers, all parts",
-    "full_text": "the same weights, text scale by what is asked",
-    "full_copy": "the same weights, guided away from copies",
-    "plain": "InstructPix2Pix's form, the same data",
-    "canonical": "the same, words as one English wording per meaning",
-    "appearance": "InstructPix2Pix's form, edits of appearance alone",
-    "tokens": "spatial tokens alone",
-    "grounding": "and grounding",
-    "read": "and the warped read",
-    "shuffled": "all parts, steps of other examples' words",
-    "sdedit": "SDEdit, by captions",
-    "decoded": "the true picture through the autoencoder",
-    "oracle": "the true picture",
-    "identity": "the picture as it was",
-}
-_TOGETHER = (("digest", "of several sets"), ("rules", "judged by several rules"))
 _KEPT = pa.schema([RESULTS.field(name) for name in (*table.COLUMNS, "off", "kept_share")])
+_BY_HAND = "What figures do not say"
+_STARTER = ("models", "starter", "weights", "reader")  # it reads one world
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     options = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     options.add_argument("--add", metavar="URI", help="the folder of an evaluation")
     options.add_argument("--copy", type=_counted, default=1, help="which training of each editor it was of")
+    options.add_argument(
+        "--config", type=_named, default=None, metavar="FILE",
+        help="what the evaluation was asked with, as the page is to name it",
+    )  # fmt: skip
+    options.add_argument(
+        "--survey",
+        type=Path,
+        default=None,
+        metavar="FILE",
+        help="survey-results.json of an evaluation's folder",
+    )
+    options.add_argument(
+        "--bias", type=Path, default=None, metavar="FILE",
+        help="of benchmarks.bias_editor or benchmarks.bias, or report.json of a run with edits in words",
+    )  # fmt: skip
     options.add_argument("--results", type=Path, default=FOLDER)
     options.add_argument("--page", type=Path, default=PAGE)
     arguments = options.parse_args(argv)
+    if arguments.config is not None and arguments.add is None:
+        options.error("--config is of what --add takes in")
     if arguments.add is not None:
-        added = add(Run.open(open_storage(arguments.add)), arguments.results, arguments.copy)
-        print(f"{added} rows are in {arguments.results / _ROWS} now")
-    arguments.page.write_text(page(arguments.results))
+        run = Run.open(open_storage(arguments.add))
+        added = add(run, arguments.results, arguments.copy, arguments.config)
+        print(f"{added} rows are in {arguments.results / ROWS} now")
+    if arguments.survey is not None:
+        take_survey(arguments.survey, arguments.results)
+    if arguments.bias is not None:
+        take_bias(arguments.bias, arguments.results)
+    arguments.page.write_text(page(arguments.results, arguments.page.parent))
     print(f"written: {arguments.page}")
 
 
@@ -71,14 +103,26 @@ def _counted(text: str) -> int:
     return int(text)
 
 
-def add(run: Run, results: Path, copy: int) -> int:
+def _named(text: str) -> str:
+    if Path(text).is_absolute() or "`" in text:
+        raise argparse.ArgumentTypeError(f"{text} is to be named from the folder of the project on")
+    return Path(text).as_posix()
+
+
+def add(run: Run, results: Path, copy: int, config: str | None = None) -> int:
     """How many rows there are now. Rows of the same set, editor and copy are replaced. copy: 1 and more; of the same
-    model there is one copy, whatever is said."""
+    model there is one copy, whatever is said. config: the file that it was asked with. Raises SystemExit, before
+    anything is written, for what is not done, or cannot stand beside what is there."""
     try:
         made_of = results_of(run)
     except ConfigError as error:
         raise SystemExit(str(error)) from None
-    sets, about = made_of["sets"], _about(results) if (results / _ROWS).exists() else {}
+    is_new = not (results / ROWS).exists()
+    sets, about = made_of["sets"], {} if is_new else read_json(results / ABOUT)
+    seen = {
+        name: _seen(run, frozen) | ({"config": config} if config else {}) for name, frozen in sets.items()
+    }
+    distances = _distances(run, sets)
     rows: list[dict[str, Any]] = []
     for one in made_of["results"]:
         of_editor = about.setdefault(one["set"], {}).setdefault(one["editor"], {})
@@ -86,156 +130,137 @@ def add(run: Run, results: Path, copy: int) -> int:
         number = int(same[0]) if same else copy + one["copy"] if one["model"] else 1
         frozen = sets[one["set"]]
         of_editor[str(number)] = {name: frozen[name] for name in ("digest", "edits", "oracle")} | {
-            "model": one["model"], "rules": made_of["rules"],
+            "model": one["model"], "rules": made_of["rules"], **seen[one["set"]],
         }  # fmt: skip
+        if one["set"] in distances and one["editor"] == distances[one["set"]]["first"] and one["copy"] == 0:
+            distances[one["set"]]["copy"] = number
         for unit in sorted(run.done(one["folder"])):
             some = read_table(run.storage, run.shard_key(one["folder"], unit), _KEPT.names).to_pylist()
             rows += [row | {"copy": number} for row in some]
     new = {(row["edit_set"], row["editor"], row["copy"]) for row in rows}
-    path = results / _ROWS
-    if path.exists():
-        old = pq.read_table(path).to_pylist()
+    if not is_new:
+        old = pq.read_table(results / ROWS).to_pylist()
         rows += [row for row in old if (row["edit_set"], row["editor"], row["copy"]) not in new]
-    for name, of_set in about.items():  # before anything is written: what cannot be one table is not taken in
-        for what, said in _TOGETHER:
-            _alone(of_set, name, what, said)
+    hold_together(about)  # before anything is written: what cannot be one table is not taken in
+    known = {} if is_new else read_json(results / DISTANCES)
+    for name, found in distances.items():
+        of_set = {
+            key: one for key, one in known.get(name, {}).items() if one["digest"] == digest_of(about[name])
+        }
+        known[name] = of_set | {f"{run.id}-{found['copy']}": found}
     rows.sort(key=lambda row: (row["edit_set"], row["editor"], row["copy"], row["pair_id"]))
     results.mkdir(parents=True, exist_ok=True)
-    pq.write_table(from_rows(rows, _KEPT), path, compression="zstd", compression_level=19)
-    (results / _ABOUT).write_text(json.dumps(about, indent=1, sort_keys=True) + "\n")
+    pq.write_table(from_rows(rows, _KEPT), results / ROWS, compression="zstd", compression_level=19)
+    _write(results / ABOUT, about)
+    if known:
+        _write(results / DISTANCES, known, sort=False)  # the order of editors says which is the first
+    else:
+        (results / DISTANCES).unlink(missing_ok=True)
     return len(rows)
 
 
-def _about(results: Path) -> dict[str, Any]:
-    path = results / _ABOUT
-    found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+def _seen(run: Run, frozen: Mapping[str, Any]) -> Json:
+    """Of a set what its pictures are: "px", the longer side, where all of the first group have the same, and "world",
+    where the reader that judges it knows but one."""
+    sides = {
+        max(case.before.shape[:2]) for case in of_group(run.storage, frozen["key"], 0) if not case.broken
+    }
+    found: Json = {"px": sides.pop()} if len(sides) == 1 else {}
+    if frozen["oracle"] is not None and Path(run.config.get("reader", "")).parts[-4:] == _STARTER:
+        found["world"] = "starter world"
     return found
 
 
-def page(results: Path) -> str:
-    """The page as Markdown."""
-    for name, how in (
-        (_ROWS, "take in an evaluation with --add"),
-        (_NOTES, "write what there is to say there"),
-    ):
-        if not (results / name).exists():
-            raise SystemExit(f"{results / name} is not there: {how}")
-    rows = pq.read_table(results / _ROWS).to_pylist()
-    there = {row["editor"] for row in rows}
-    order = [name for name in EDITORS if name in there] + sorted(there - EDITORS.keys())
-    whole = table.summary(rows, order)
-    notes = (results / _NOTES).read_text().strip()
-    about = _about(results)
-    parts = ["# Results", notes]
-    for name, found in whole.items():
-        digest, _ = (_alone(about[name], name, what, said) for what, said in _TOGETHER)
-        oracle = next(iter(next(iter(about[name].values())).values()))["oracle"]
-        said = f" Before any was left out for that, the reader found {oracle or 0:.1%} of the true pictures right."
-        right = "" if oracle is None else said
-        parts += [
-            f"## Edits of the set `{name}`",
-            f"{found['edits']} edits, sha256 {digest[:16]}.{right} Shares of edits that succeed as "
-            f"[evaluate.md](evaluate.md) defines it, a named thing within {NAMED:.0%} of the width; intervals are of "
-            "95%, by bootstrap over scenes, trainings with other seeds averaged edit by edit and each printed; p by "
-            "flips of signs, scene by scene, of kinds corrected for how many there are (Holm).",
-            "\n".join(_editors(found["editors"], found["common"])),
-            "### By kind of edit",
-            "\n".join(_shares(found["editors"], "kinds", "kind")),
-            "### By language",
-            "\n".join(_shares(found["editors"], "languages", "language")),
-            "### How far the first is ahead, kind by kind",
-            "\n".join(_ahead(found["editors"])),
-            "### Why edits are wrong",
-            "\n".join(_reasons(found["editors"])),
-        ]
+def _distances(run: Run, sets: Mapping[str, Any]) -> Json:
+    """Of the sets whose pictures the report of the evaluation compares with the true ones, as in `Found`, but for the
+    copy. Raises SystemExit where the report is not of these results."""
+    try:
+        report = json.loads(run.storage.read("report.json"))
+    except NotFound:
+        return {}
+    found: Json = {}
+    for name, of in report["sets"].items():
+        editors = {editor: figures.get("distances") for editor, figures in of["editors"].items()}
+        if not any(editors.values()):
+            continue
+        if name not in sets or of["digest"] != sets[name]["digest"]:
+            raise SystemExit(
+                f"{run.storage.uri}/report.json is of another set {name}: submit 'evaluate' again"
+            )
+        found[name] = {
+            "digest": of["digest"], "edits": of["edits"], "copy": 1, "first": next(iter(editors)),
+            "editors": {editor: entries for editor, entries in editors.items() if entries},
+        }  # fmt: skip
+    return found
+
+
+def take_survey(file: Path, results: Path) -> None:
+    """Keeps what `evaluate --survey` wrote, with what it is of where that lies beside it. Raises SystemExit."""
+    figures = _of_file(file)
+    if not {"raters", "dropped", "votes", "languages", "score", "strength", "alpha"} <= figures.keys():
+        raise SystemExit(f"{file} is not what 'evaluate --survey' leaves, survey-results.json")
+    from ray_jobs.survey_files import FILE
+
+    of: Json = {}
+    if asked := read_json(file.parent / FILE):
+        frozen = read_json((file.parent / asked["key"]).with_suffix(".json"))
+        if "digest" in frozen:
+            of = {"set": asked["set"], "digest": frozen["digest"], "edits": len(asked["entries"])}
+    results.mkdir(parents=True, exist_ok=True)
+    _write(results / SURVEY, {"figures": figures, "of": of}, sort=False)
+
+
+def take_bias(file: Path, results: Path) -> None:
+    """Keeps figures of bias, beside those of other kinds that are there. Raises SystemExit."""
+    found = _of_file(file)
+    what = found.get("what")
+    if what not in ("editor", "texts"):
+        what, report = "run", found
+        found = (report.get("text") or {}).get("bias") or {}
+        if not {"before", "after", "mentions"} <= found.keys():
+            raise SystemExit(
+                f"{file} is neither of benchmarks.bias_editor or benchmarks.bias (--out) nor the report.json of a run "
+                "with edits in words"
+            )
+    results.mkdir(parents=True, exist_ok=True)
+    _write(results / BIAS, read_json(results / BIAS) | {what: found}, sort=False)
+
+
+def _of_file(file: Path) -> Json:
+    try:
+        found = json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"{file} cannot be read: {error}") from None
+    if not isinstance(found, dict):
+        raise SystemExit(f"{file} holds no figures")
+    return found
+
+
+def _write(path: Path, found: Json, sort: bool = True) -> None:
+    path.write_text(json.dumps(found, indent=1, sort_keys=sort) + "\n")
+
+
+def page(results: Path, beside: Path = PAGE.parent) -> str:
+    """The page as Markdown. beside: the folder that it is to lie in, with its picture. Raises SystemExit where there
+    is nothing to make it of."""
+    found = read(results)
+    rows = [row for row in found.rows if not is_ablation(row["editor"])]
+    whole = table.summary(rows, ordered({row["editor"] for row in rows}, EDITORS)) if rows else {}
+    parts = [
+        "# Results",
+        "Made by `python -m scripts.results_page` of the files in `benchmarks/results`. By hand is only what stands "
+        f'under "{_BY_HAND}". How it is measured: [evaluate.md](evaluate.md).',
+        *promises(found, whole),
+        f"## {_BY_HAND}",
+        found.notes,
+        *picture(beside),
+    ]
+    for name, one in whole.items():
+        parts += section_of_set(name, one, found)
+    parts += [*ablations(found), *skew_of_editors(found.bias), *survey(found.survey)]
     if said := table.no_lpips(whole):
         parts.append(f"{said}.")
     return "\n\n".join(parts) + "\n"
-
-
-def _editors(editors: Mapping[str, Any], common: int) -> Iterator[str]:
-    lpips = any(found["lpips"] for found in editors.values())
-    apart = any(found["not_expressible"] for found in editors.values())
-    more = " LPIPS outside |" if lpips else ""
-    shared = f" right of the {common} that all can be asked |" if apart else ""
-    yield (
-        "| editor | | asked | failed | right | 95% |"
-        + shared
-        + " each training | the first is ahead by | p | "
-        f"PSNR outside |{more} s/edit |"
-    )
-    yield "|---|---|---|---|---|---|---|---|---|---|---|" + "---|" * (lpips + apart)
-    for name, found in editors.items():
-        success, ahead, psnr = found["success"], found["ahead"], found["psnr"]
-        before = (
-            f"{100 * ahead['mean']:.1f} ({100 * ahead['low']:.1f} to {100 * ahead['high']:.1f})"
-            if ahead
-            else ""
-        )
-        cells = (
-            f"`{name}`", EDITORS.get(name, ""), f"{found['asked']}", f"{sum(found['failed'].values())}",
-            f"{success['mean']:.1%}" if success else "",
-            f"{success['low']:.1%} to {success['high']:.1%}" if success else "",
-            *([f"{found['common']['mean']:.1%}" if found["common"] else ""] if apart else ()),
-            ", ".join(f"{share:.1%}" for share in found["copies"]) if len(found["copies"]) > 1 else "", before,
-            f"{ahead['p']:.4f}" if ahead else "",
-            f"{psnr['mean']:.1f}" if psnr else "",
-            *([f"{found['lpips']['mean']:.3f}" if found["lpips"] else ""] if lpips else ()),
-            _seconds(found) if found.get("seconds") is not None else "",
-        )  # fmt: skip
-        yield "| " + " | ".join(cells) + " |"
-
-
-def _seconds(found: Mapping[str, Any]) -> str:
-    """The median, and the mean where some edits took far longer."""
-    usual, mean = found["seconds"], found["seconds_mean"]
-    return f"{usual:.2f}" + (f" (mean {mean:.2f})" if mean > 2 * usual else "")
-
-
-def _shares(editors: Mapping[str, Any], what: str, head: str) -> Iterator[str]:
-    names = list(editors)
-    yield f"| {head} | edits | " + " | ".join(f"`{name}`" for name in names) + " |"
-    yield "|---|---|" + "---|" * len(names)
-    for value in sorted({value for one in editors.values() for value in one[what]}):
-        found = [one[what].get(value) for one in editors.values()]
-        edits = max((one["edits"] for one in found if one), default=0)
-        shares = (f"{one['share']:.0%}" if one else "" for one in found)
-        yield f"| {value} | {edits} | " + " | ".join(shares) + " |"
-
-
-def _ahead(editors: Mapping[str, Any]) -> Iterator[str]:
-    others = {name: found["ahead_kinds"] for name, found in editors.items() if found["ahead_kinds"]}
-    yield "| kind | " + " | ".join(f"`{name}`" for name in others) + " |"
-    yield "|---|" + "---|" * len(others)
-    for kind in sorted({kind for found in others.values() for kind in found}):
-        cells = (
-            f"{100 * one['mean']:+.0f} (p {one['p']:.4f}, {one['edits']} edits)"
-            if (one := found.get(kind))
-            else ""
-            for found in others.values()
-        )
-        yield f"| {kind} | " + " | ".join(cells) + " |"
-
-
-def _alone(of_set: Mapping[str, Any], name: str, what: str, said: str) -> str:
-    """What all rows of a set have in common. Raises SystemExit where they have not."""
-    found = sorted({str(one[what]) for of in of_set.values() for one in of.values()})
-    if len(found) > 1:
-        each = " and ".join(value[:16] for value in found)
-        raise SystemExit(f"rows of the set {name} are {said}, {each}: add one's alone")
-    return found[0]
-
-
-def _reasons(editors: Mapping[str, Any]) -> Iterator[str]:
-    names = list(editors)
-    yield "| reason | " + " | ".join(f"`{name}`" for name in names) + " |"
-    yield "|---|" + "---|" * len(names)
-    reasons = {reason for one in editors.values() for reason in one["reasons"]} - {"right"}
-    for reason in sorted(reasons):
-        shares = (
-            one["reasons"].get(reason, 0) / max(1, sum(one["reasons"].values())) for one in editors.values()
-        )
-        yield f"| `{reason}` | " + " | ".join(f"{share:.0%}" for share in shares) + " |"
 
 
 if __name__ == "__main__":
