@@ -44,8 +44,8 @@ _ABLATION = "ab_"
 ABLATIONS = {
     "ab_plain": "InstructPix2Pix's form, no spatial layer",
     "ab_tokens": "spatial tokens alone",
-    "ab_grounding": "and grounding",
-    "ab_read": "and the warped read",
+    "ab_grounding": "tokens and grounding",
+    "ab_read": "and the warped read, with landing",
     "ab_full": "and pasting: all parts",
     "ab_canonical": "the plain form, words as one English wording per meaning",
     "ab_shuffled": "all parts, steps of other examples' words",
